@@ -1,0 +1,3 @@
+//! Being built.
+mod settings;
+pub use settings::*;

@@ -1,0 +1,47 @@
+//! A gateway in front of the Xinyao (心耀) voice- and chat-bot SaaS: unsigned requests of internal
+//! apps go out signed and from a whitelisted address, and what the SaaS pushes back is kept durably
+//! and handed to any number of subscribers.
+//!
+//! # A request's way
+//!
+//! [`net::listen`] accepts a connection on one of the worker threads, and [`proxy`] takes each
+//! request through its stack, from the first line to the last: it gets an id, its app is told from
+//! address and token, its path from the one table of [`xinyao::endpoint`], its limits admit it, its
+//! body is capped and looked through for tenants; then, once per attempt, it is signed by
+//! [`xinyao::signature`] and sent over a pooled connection of [`net::connect`]. The answer's `code`
+//! is read as it streams by, and the record of it all is written when the last byte has left.
+//!
+//! # A callback's way
+//!
+//! [`hub`] tells the app from the signed URL and the kind from the body ([`xinyao::callback`]), has
+//! [`store`] sync it to disk, and only then acknowledges it. A loop per subscriber follows the log
+//! from there; what fails is tried again, and what keeps failing becomes a dead letter.
+//!
+//! # The rooms
+//!
+//! | room | what it is | imports |
+//! | --- | --- | --- |
+//! | [`xinyao`] | the SaaS's contract, without IO | nothing of ours |
+//! | [`net`] | sockets: listening, connecting, headers | nothing of ours |
+//! | [`telemetry`] | logs, metrics, masking | nothing of ours |
+//! | [`store`] | the segment log and its index | `xinyao` |
+//! | [`proxy`] | the request's way | `xinyao`, `net`, `telemetry`, `store`'s traits |
+//! | [`hub`] | the callback's way | `xinyao`, `net`, `telemetry`, `store`'s traits |
+//! | [`admin`] | the operators' listener | `telemetry`, `store`'s query traits, handles given by `app` |
+//! | [`sandbox`] | a stand-in SaaS | `xinyao`, `net` |
+//! | [`config`] | the file, and what it means | each room's `Settings` |
+//! | [`app`], [`cli`] | composition, and the command line | all |
+//!
+//! `tests/rooms.rs` holds the `use crate::` lines to this table.
+
+pub mod admin;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod hub;
+pub mod net;
+pub mod proxy;
+pub mod sandbox;
+pub mod store;
+pub mod telemetry;
+pub mod xinyao;

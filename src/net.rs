@@ -1,0 +1,14 @@
+//! Sockets that both sides share: accepting, connecting, headers. It knows no business.
+
+pub mod client_address;
+pub mod connect;
+pub mod headers;
+pub mod listen;
+pub mod networks;
+pub mod resolve;
+mod settings;
+
+pub use networks::Networks;
+pub use settings::{
+    EgressProxy, EgressProxyKind, EgressSettings, Http2, ListenSettings, Origin, Scheme, SourceIps,
+};

@@ -1,0 +1,3 @@
+//! The request's way.
+mod settings;
+pub use settings::{AppSettings, LimitSettings, Rate, RateLimit, Settings, UpstreamSettings};

@@ -1,0 +1,95 @@
+//! What the room can be told.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::net::{EgressSettings, ListenSettings, Networks, Origin};
+use crate::xinyao::{Credential, TargetSet};
+
+/// The proxy, whole.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Its listener.
+    pub listen: ListenSettings,
+    /// Where requests go.
+    pub upstream: UpstreamSettings,
+    /// How they get there.
+    pub egress: EgressSettings,
+    /// Keys and secrets by name.
+    pub credentials: BTreeMap<String, Credential>,
+    /// Who may call; the first that matches address and token wins.
+    pub apps: Vec<AppSettings>,
+    /// What holds for all apps.
+    pub limits: LimitSettings,
+}
+
+/// Where requests go.
+#[derive(Debug, Clone)]
+pub struct UpstreamSettings {
+    /// The SaaS's API.
+    pub base_url: Origin,
+    /// Where `GET /coeus/…` goes.
+    pub recordings_url: Origin,
+    /// Further path prefixes to let through.
+    pub extra_paths: Vec<String>,
+    /// To the answer's head, all attempts together.
+    pub response_timeout: Duration,
+    /// Most requests under way.
+    pub max_in_flight: usize,
+}
+
+/// Who may call, and what.
+#[derive(Debug, Clone)]
+pub struct AppSettings {
+    /// `[a-z0-9-]`.
+    pub name: String,
+    /// Where it calls from.
+    pub networks: Networks,
+    /// What it must show beside its address.
+    pub token: Option<SecretString>,
+    /// Which credential signs for it; a key of [`Settings::credentials`].
+    pub credential: String,
+    /// Tenants it may act for; empty: any.
+    pub app_ids: Vec<String>,
+    /// What it may call.
+    pub endpoints: TargetSet,
+    /// All that apply must admit.
+    pub rate_limits: Vec<RateLimit>,
+    /// Most requests under way, answers being streamed included.
+    pub max_in_flight: usize,
+}
+
+/// A rate limit of one app.
+#[derive(Debug, Clone)]
+pub struct RateLimit {
+    /// Sustained rate and burst.
+    pub rate: Rate,
+    /// Which requests it counts.
+    pub endpoints: TargetSet,
+    /// How long a request may be delayed before it is refused.
+    pub max_wait: Duration,
+}
+
+/// So many in so long, with a burst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many; at least 1.
+    pub count: u32,
+    /// In how long: a second, a minute or an hour.
+    pub per: Duration,
+    /// How many at once; at least 1.
+    pub burst: u32,
+}
+
+/// What holds for all apps.
+#[derive(Debug, Clone)]
+pub struct LimitSettings {
+    /// All apps together.
+    pub global: Rate,
+    /// Largest body, bytes.
+    pub max_body_bytes: u64,
+    /// Longest pause between two parts of a body.
+    pub body_idle_timeout: Duration,
+}

@@ -1,0 +1,3 @@
+//! Logs, metrics, masking.
+mod settings;
+pub use settings::{Format, Settings};

@@ -1,0 +1,1 @@
+//! How a callback's body tells its kind.
