@@ -1,3 +1,131 @@
-//! The request's way.
+//! The request's way, on one page.
+//!
+//! A call passes the layers of [`stack`] from the first to the last; an answer comes back the other way.
+//! The layers hold nothing: what they need is in the [`Call`] and in the [`Worker`] that it names, so
+//! that a reloaded configuration takes effect with the next call.
+
+mod account;
+mod acquire;
+mod admission;
+mod answer;
+mod answer_code;
+mod app;
+mod attempts;
+mod body;
+mod budget;
+mod call;
+mod circuit;
+mod clock;
+mod gate;
+mod in_flight;
+mod lane;
+mod limiting;
+mod limits;
+mod metrics;
+mod outgoing;
+mod pool;
+mod record;
+mod refusal;
+mod routing;
+mod running;
 mod settings;
-pub use settings::{AppSettings, LimitSettings, Rate, RateLimit, Settings, UpstreamSettings};
+mod source;
+pub mod tenant;
+mod upstream;
+mod worker;
+mod send;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::header::{self, HeaderName};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tower::{Service, ServiceBuilder};
+
+use self::attempts::AttemptsLayer;
+use self::body::BodyLayer;
+use self::call::{Answered, Call, Refused};
+use self::gate::Gate;
+use self::limiting::LimitLayer;
+use self::send::{Send as Sending, SignLayer};
+use crate::net::headers;
+use crate::net::listen::{Peer, Rejected};
+
+pub use self::answer::Answer;
+pub use self::metrics::{Counts, Metrics, Slots};
+pub use self::refusal::Refusal;
+pub use self::running::{AccessLog, Running, StartError};
+pub use self::settings::{AppSettings, LimitSettings, Rate, RateLimit, Settings, UpstreamSettings};
+pub use self::worker::Worker;
+
+/// The request's way: the first line sees the call first.
+fn stack() -> impl Service<Call, Response = Answered, Error = Refused, Future: Send> {
+    ServiceBuilder::new()
+        // Before anything costs: the process is about to end.
+        .layer(Gate(not_draining))
+        // Address and token, before anything is told about what there is to call.
+        .layer(Gate(admission::admit))
+        // Target, method, right. What two readers could take for two targets ends here.
+        .layer(Gate(routing::route))
+        // Before anything is read: rates, and what is under way. The permit rides in the record, which
+        // rides in the answer's body: an answer that is being streamed is still under way.
+        .layer(LimitLayer)
+        // Size and tenants. Small bodies are read here, before a connection is taken for them.
+        .layer(BodyLayer)
+        // The last edit of the header fields but for the signature.
+        .layer(Gate(clean_headers))
+        // A connection; a second one, if the first could not be made or may be tried again.
+        .layer(AttemptsLayer)
+        // Inside the attempts: each is signed afresh.
+        .layer(SignLayer)
+        .service(Sending)
+}
+
+fn not_draining(call: &mut Call) -> Result<(), Refusal> {
+    if call.worker.running.is_draining() { Err(Refusal::Draining) } else { Ok(()) }
+}
+
+fn clean_headers(call: &mut Call) -> Result<(), Refusal> {
+    headers::strip_for_upstream(&mut call.head.headers, |name: &HeaderName| {
+        name == header::COOKIE || name.as_str() == "idempotency-key" || name.as_str().starts_with("x-gateway-")
+    });
+    Ok(())
+}
+
+/// Serves one connection's requests with whatever configuration its worker has at the time.
+pub struct Connection {
+    worker: Arc<ArcSwap<Worker>>,
+    peer: Peer,
+}
+
+impl Connection {
+    /// A connection of `peer`'s, to be served by `worker`.
+    pub fn new(worker: Arc<ArcSwap<Worker>>, peer: Peer) -> Self {
+        Self { worker, peer }
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Connection {
+    type Response = Response<Answer>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Answer>, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let call = account::begin(request, &self.worker.load(), self.peer);
+        // Every layer is always ready: what there is too much of is refused, not queued.
+        let outcome = stack().call(call);
+        Box::pin(async move { Ok(account::conclude(outcome.await)) })
+    }
+}
+
+/// The answer to what is no request.
+pub fn reject(rejected: Rejected) -> Response<Bytes> {
+    let id = account::new_id();
+    let mut response = Refusal::from(rejected).answer(&id);
+    response.headers_mut().insert(account::X_REQUEST_ID, id);
+    response
+}

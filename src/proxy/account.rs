@@ -1,0 +1,109 @@
+//! The outermost part of the way: a call is made of a request, and an answer of what came of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use uuid::Uuid;
+
+use super::answer::Answer;
+use super::call::{Answered, Call, Refused};
+use super::outgoing::Outgoing;
+use super::record::Record;
+use super::worker::Worker;
+use crate::net::listen::Peer;
+
+/// Names a request, in both directions.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// Longest id of a client's own.
+const MAX_ID: usize = 128;
+
+/// Makes a call of a request.
+pub fn begin(request: Request<Incoming>, worker: &Arc<Worker>, peer: Peer) -> Call {
+    let (head, body) = request.into_parts();
+    let running = &worker.running;
+    let record = Box::new(Record {
+        started: Instant::now(),
+        id: request_id(&head.headers),
+        peer,
+        client: peer.address,
+        app: Arc::clone(&running.nobody),
+        target: None,
+        method: head.method.clone(),
+        uri: running.log_access.then(|| head.uri.clone()),
+        standing: None,
+        permits: [None, None],
+        waited: Duration::ZERO,
+        upstream_took: Duration::ZERO,
+        overhead: Duration::ZERO,
+        address: None,
+        attempts: 0,
+        bytes_in: 0,
+        unread: false,
+        bytes_out: 0,
+        status: None,
+        refused: None,
+        upstream_failed: false,
+        code: None,
+        worker: Arc::clone(worker),
+    });
+    Call { head, body: Outgoing::Raw(body), worker: Arc::clone(worker), record }
+}
+
+/// Makes an answer of what came of a call.
+pub fn conclude(outcome: Result<Answered, Refused>) -> Response<Answer> {
+    match outcome {
+        Ok(Answered { mut response, mut record }) => {
+            record.answered(response.status());
+            mark(response.headers_mut(), &record);
+            response.map(|body| body.tell(record))
+        }
+        Err(refused) => refuse(refused),
+    }
+}
+
+fn refuse(Refused { refusal, mut record, unread }: Refused) -> Response<Answer> {
+    let mut response = refusal.answer(&record.id);
+    record.answered(response.status());
+    record.refused = Some(refusal.reason());
+    record.upstream_failed = refusal.is_upstreams();
+    mark(response.headers_mut(), &record);
+    if unread {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    tracing::debug!(reason = refusal.reason(), detail = %refusal, app = %record.app.name, "refused");
+    response.map(|bytes| Answer::whole(bytes).tell(record))
+}
+
+/// What the gateway adds to every answer.
+fn mark(headers: &mut HeaderMap, record: &Record) {
+    headers.insert(X_REQUEST_ID, record.id.clone());
+    let Some(target) = record.target else { return };
+    let limits = &record.app.limits;
+    if let Some(policy) = limits.policy(target) {
+        headers.insert(RATE_LIMIT_POLICY, policy.clone());
+    }
+    if let Some(standing) = record.standing.and_then(|standing| limits.standing(standing)) {
+        headers.insert(RATE_LIMIT, standing);
+    }
+}
+
+/// The client's own id where it is fit to be logged, else a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let own = headers.get(X_REQUEST_ID).filter(|value| {
+        (1..=MAX_ID).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
+    });
+    own.cloned().unwrap_or_else(new_id)
+}
+
+/// A new id: time-ordered, so that logs sort by it.
+pub fn new_id() -> HeaderValue {
+    let mut text = [0; uuid::fmt::Simple::LENGTH];
+    let text = Uuid::now_v7().simple().encode_lower(&mut text);
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("none"))
+}

@@ -1,0 +1,141 @@
+//! Finds a connection for an attempt: an unused one, or a new one along the next route that works.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::lane::Lane;
+use super::refusal::Refusal;
+use super::upstream::{NoRoute, Route, Ticket, Upstream};
+use super::worker::Worker;
+use crate::net::connect::ConnectError;
+
+/// Most connections that one call tries to make.
+const MAX_TRIES: usize = 8;
+
+/// A connection, and the right to use its address.
+pub struct Acquired {
+    /// The connection.
+    pub lane: Lane,
+    /// To be told how it went.
+    pub ticket: Ticket,
+}
+
+/// What a call has tried so far.
+#[derive(Default)]
+pub struct Search {
+    tried: Vec<Route>,
+    last: Option<String>,
+}
+
+/// Finds one.
+///
+/// # Errors
+/// The name can't be resolved, no address can be reached, or all are left alone.
+pub async fn acquire(
+    worker: &Arc<Worker>,
+    upstream: &Arc<Upstream>,
+    search: &mut Search,
+    until: Instant,
+) -> Result<Acquired, Refusal> {
+    let addresses = addresses(worker, upstream, until).await?;
+    loop {
+        let next = upstream.next(&addresses, &worker.running.sources, &search.tried, Instant::now());
+        let (route, mut ticket) = match next {
+            Ok(next) if search.tried.len() < MAX_TRIES => next,
+            Err(NoRoute::Blocked(pause)) if search.tried.is_empty() => {
+                return Err(Refusal::CircuitOpen(pause.max(Duration::from_secs(1))));
+            }
+            Ok(_) | Err(_) => {
+                let last = search.last.take();
+                return Err(Refusal::Unreachable(
+                    last.unwrap_or_else(|| "it has no address of the source IPs' family".into()),
+                ));
+            }
+        };
+        if let Some(lane) = worker.take(upstream, route) {
+            return Ok(Acquired { lane, ticket });
+        }
+        match connect(worker, upstream, route, until).await {
+            Ok(lane) => {
+                blame(worker, route, &search.tried);
+                return Ok(Acquired { lane, ticket });
+            }
+            Err(failed) => {
+                ticket.failed();
+                tracing::debug!(address = %route.address, error = %failed, "no connection to the upstream");
+                if matches!(failed, Failed::Source(_)) {
+                    set_aside(worker, route.source);
+                }
+                search.last = Some(failed.to_string());
+                search.tried.push(route);
+            }
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("source IP: {0}")]
+    Source(ConnectError),
+    #[error("{0}")]
+    Connect(ConnectError),
+    #[error("HTTP/2: {0}")]
+    Preface(hyper::Error),
+    #[error("no connection in time")]
+    Timeout,
+}
+
+async fn connect(
+    worker: &Arc<Worker>,
+    upstream: &Arc<Upstream>,
+    route: Route,
+    until: Instant,
+) -> Result<Lane, Failed> {
+    let running = &worker.running;
+    let source = running.sources.address(route.source);
+    let making = async {
+        let connected = running.connector.connect(&upstream.origin, route.address, source).await;
+        let connected = connected.map_err(|error| match &error {
+            ConnectError::Tcp(io) if io.kind() == std::io::ErrorKind::AddrNotAvailable => Failed::Source(error),
+            _ => Failed::Connect(error),
+        })?;
+        Lane::begin(connected, route, worker.open(route.source)).await.map_err(Failed::Preface)
+    };
+    let lane = tokio::time::timeout_at(until.into(), making).await.map_err(|_| Failed::Timeout)??;
+    if let Lane::Http2(shared) = &lane {
+        worker.keep(upstream, Lane::Http2(shared.clone()));
+    }
+    Ok(lane)
+}
+
+async fn addresses(
+    worker: &Arc<Worker>,
+    upstream: &Arc<Upstream>,
+    until: Instant,
+) -> Result<Arc<[SocketAddr]>, Refusal> {
+    let known = upstream.name.addresses();
+    if !known.is_empty() {
+        return Ok(known);
+    }
+    let within = worker.running.settings.egress.connect_timeout;
+    let within = within.min(until.saturating_duration_since(Instant::now()));
+    upstream.name.first(within).await.map_err(|error| Refusal::Unreachable(error.to_string()))
+}
+
+/// A source IP that could not reach an address which another one then reached is at fault itself.
+fn blame(worker: &Arc<Worker>, route: Route, tried: &[Route]) {
+    worker.running.sources.works(route.source);
+    for failed in tried.iter().filter(|failed| failed.address == route.address && failed.source != route.source) {
+        set_aside(worker, failed.source);
+    }
+}
+
+fn set_aside(worker: &Arc<Worker>, source: usize) {
+    let sources = &worker.running.sources;
+    if sources.set_aside(source, Instant::now())
+        && let Some(address) = sources.address(source)
+    {
+        tracing::warn!(%address, "a source IP fails where others do not, and is set aside");
+    }
+}

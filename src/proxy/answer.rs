@@ -1,0 +1,144 @@
+//! An answer's body on its way to the client.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::lane::{Http1, Lane};
+use super::record::Record;
+use super::upstream::Upstream;
+use super::worker::Worker;
+
+/// Where the bytes come from.
+enum Source {
+    /// Here already.
+    Whole(Option<Bytes>),
+    /// Over a connection that is polled along, and goes back to its pool at the end.
+    Along(Box<Along>),
+    /// Over a connection that runs by itself.
+    Apart(Incoming),
+}
+
+struct Along {
+    lane: Option<Box<Http1>>,
+    first: Option<Bytes>,
+    body: Incoming,
+    worker: Arc<Worker>,
+    upstream: Arc<Upstream>,
+}
+
+/// An answer's body; ends its request's record when it ends itself.
+pub struct Answer {
+    source: Source,
+    record: Option<Box<Record>>,
+}
+
+impl Answer {
+    /// A body that is here already.
+    pub fn whole(bytes: Bytes) -> Self {
+        Self { source: Source::Whole(Some(bytes)), record: None }
+    }
+
+    /// A body that still comes over `lane`, after `first`.
+    pub fn along(
+        lane: Box<Http1>,
+        first: Option<Bytes>,
+        body: Incoming,
+        worker: Arc<Worker>,
+        upstream: Arc<Upstream>,
+    ) -> Self {
+        let along = Along { lane: Some(lane), first, body, worker, upstream };
+        Self { source: Source::Along(Box::new(along)), record: None }
+    }
+
+    /// A body that comes by itself.
+    pub fn apart(body: Incoming) -> Self {
+        Self { source: Source::Apart(body), record: None }
+    }
+
+    /// Has `record` told when the body ends.
+    pub fn tell(mut self, mut record: Box<Record>) -> Self {
+        if let Source::Whole(Some(bytes)) = &self.source {
+            record.saw(bytes);
+        }
+        self.record = Some(record);
+        self
+    }
+}
+
+impl Along {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        let Some(lane) = &mut self.lane else { return Poll::Ready(None) };
+        let frame = ready!(lane.poll_body(&mut self.body, cx));
+        match &frame {
+            None => self.release(),
+            Some(Err(_)) => self.lane = None,
+            Some(Ok(_)) if self.body.is_end_stream() => self.release(),
+            Some(Ok(_)) => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn release(&mut self) {
+        if let Some(lane) = self.lane.take() {
+            self.worker.keep(&self.upstream, Lane::Http1(lane));
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let frame = match &mut this.source {
+            Source::Whole(bytes) => {
+                return Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|b| Ok(Frame::data(b))));
+            }
+            Source::Along(along) => ready!(along.poll_frame(cx)),
+            Source::Apart(body) => ready!(Pin::new(body).poll_frame(cx)),
+        };
+        let Some(record) = &mut this.record else { return Poll::Ready(frame) };
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    record.saw(data);
+                }
+            }
+            Some(Err(_)) => record.upstream_failed = true,
+            None => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Source::Along(along) => along.first.is_none() && along.body.is_end_stream(),
+            Source::Apart(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Source::Along(along) => match (&along.first, along.body.size_hint().exact()) {
+                (None, Some(rest)) => SizeHint::with_exact(rest),
+                (Some(first), Some(rest)) => SizeHint::with_exact(first.len() as u64 + rest),
+                (_, None) => SizeHint::default(),
+            },
+            Source::Apart(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Sends a call until it is answered, or must not be sent again.
+//!
+//! While nothing was sent, any call may be tried along the next route. Once it was sent, only those that
+//! read may be tried again, once, within the budget: a second outnum would call people twice.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use futures_util::future::BoxFuture;
+use http::request::Parts;
+use http::{Request, Response};
+use tower::{Layer, Service};
+
+use super::acquire::{self, Acquired, Search};
+use super::answer::Answer;
+use super::budget::Retry;
+use super::call::{Answered, Call, Refused};
+use super::outgoing::{Outgoing, Progress};
+use super::refusal::Refusal;
+use super::upstream::Upstream;
+use super::worker::Worker;
+
+/// A call about to be sent over a connection.
+pub struct Attempt {
+    /// What is sent.
+    pub request: Request<Outgoing>,
+    /// Over what.
+    pub acquired: Acquired,
+    /// To whom.
+    pub upstream: Arc<Upstream>,
+    /// Whose credential signs it.
+    pub app: Arc<super::app::App>,
+    /// The worker that serves it.
+    pub worker: Arc<Worker>,
+    /// When the answer must be there, a streaming body's pauses aside.
+    pub until: Instant,
+    /// How its body fares.
+    pub progress: Option<Arc<Progress>>,
+}
+
+/// Why an attempt brought no answer.
+pub enum Failure {
+    /// Nothing was sent; the request is as it was.
+    Unsent(Box<Request<Outgoing>>),
+    /// The connection was lost after something was sent.
+    Lost,
+    /// No answer in time.
+    Timeout,
+}
+
+/// Puts the attempts before the services below.
+#[derive(Clone, Copy)]
+pub struct AttemptsLayer;
+
+/// See [`AttemptsLayer`].
+#[derive(Clone, Copy)]
+pub struct Attempts<S>(S);
+
+impl<S> Layer<S> for AttemptsLayer {
+    type Service = Attempts<S>;
+
+    fn layer(&self, inner: S) -> Attempts<S> {
+        Attempts(inner)
+    }
+}
+
+impl<S> Service<Call> for Attempts<S>
+where
+    S: Service<Attempt, Response = Response<Answer>, Error = Failure> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Answered;
+    type Error = Refused;
+    type Future = BoxFuture<'static, Result<Answered, Refused>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refused>> {
+        match self.0.poll_ready(cx) {
+            Poll::Ready(_) => Poll::Ready(Ok(())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        let inner = self.0.clone();
+        Box::pin(run(call, inner))
+    }
+}
+
+async fn run<S>(mut call: Call, mut inner: S) -> Result<Answered, Refused>
+where
+    S: Service<Attempt, Response = Response<Answer>, Error = Failure>,
+{
+    let Some(target) = call.record.target else { return Err(call.refuse(Refusal::UnknownEndpoint)) };
+    let running = Arc::clone(&call.worker.running);
+    let upstream = Arc::clone(running.upstream(target));
+    let timeout = running.settings.upstream.response_timeout;
+    let until = Instant::now() + timeout;
+    let mut search = Search::default();
+    let mut retry: Option<Retry> = None;
+    loop {
+        let started = Instant::now();
+        let acquired = acquire::acquire(&call.worker, &upstream, &mut search, until).await;
+        let acquired = match acquired {
+            Ok(acquired) => acquired,
+            Err(refusal) => {
+                call.record.upstream_took += started.elapsed();
+                return Err(call.refuse(refusal));
+            }
+        };
+        let spare = (target.repeatable() && retry.is_none()).then(|| spare(&call)).flatten();
+        let progress = call.body.progress();
+        call.record.attempts += 1;
+        call.record.address = Some(acquired.lane.route().address);
+        let body = std::mem::replace(&mut call.body, Outgoing::Whole(None));
+        let attempt = Attempt {
+            request: Request::from_parts(std::mem::replace(&mut call.head, empty()), body),
+            acquired,
+            upstream: Arc::clone(&upstream),
+            app: Arc::clone(&call.record.app),
+            worker: Arc::clone(&call.worker),
+            until,
+            progress: progress.clone(),
+        };
+        let outcome = inner.call(attempt).await;
+        call.record.upstream_took += started.elapsed();
+        let failure = match outcome {
+            Ok(response) => return Ok(answered(call, response)),
+            Err(failure) => failure,
+        };
+        // A body that was cut off takes its connection with it: the cut is what there is to tell.
+        if let Some(fault) = progress.and_then(|progress| progress.fault()) {
+            return Err(call.refuse(fault));
+        }
+        match (failure, spare) {
+            (Failure::Unsent(request), _) => (call.head, call.body) = request.into_parts(),
+            (Failure::Timeout, _) => return Err(call.refuse(Refusal::UpstreamTimeout(timeout))),
+            (Failure::Lost, Some((head, body))) => match running.budget.take(running.in_flight.now()) {
+                Some(taken) => {
+                    retry = Some(taken);
+                    (call.head, call.body) = (head, body);
+                }
+                None => return Err(call.refuse(Refusal::BrokeOff)),
+            },
+            (Failure::Lost, None) => return Err(call.refuse(Refusal::BrokeOff)),
+        }
+    }
+}
+
+fn answered(mut call: Call, response: Response<Answer>) -> Answered {
+    let encoding = response.headers().get(http::header::CONTENT_ENCODING);
+    call.record.code = Some(super::answer_code::CodeReader::new(encoding));
+    Answered { response, record: call.record }
+}
+
+fn spare(call: &Call) -> Option<(Parts, Outgoing)> {
+    Some((call.head.clone(), call.body.again()?))
+}
+
+fn empty() -> Parts {
+    Request::new(()).into_parts().0
+}

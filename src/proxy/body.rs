@@ -1,0 +1,188 @@
+//! A request's body: capped, read whole where it is small, looked through for tenants.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
+use http::header;
+use http_body::Body;
+use hyper::body::Incoming;
+use tower::{Layer, Service};
+
+use super::call::{Answered, Call, Refused};
+use super::outgoing::{Outgoing, Rules, Watched};
+use super::refusal::Refusal;
+use super::tenant::{self, Denied, MultipartScan, Tenants};
+use crate::xinyao::Target;
+use crate::xinyao::endpoint::BodyKind;
+
+/// Bodies up to this size are read before anything is sent: one write then carries head and body.
+const SMALL: u64 = 64 * 1024;
+/// A JSON body that must be looked through for tenants is read whole, up to this size. The document's
+/// largest are a few KiB.
+const MAX_SCANNED: u64 = 1024 * 1024;
+
+/// Puts the body's rules before the services below.
+#[derive(Clone, Copy)]
+pub struct BodyLayer;
+
+/// See [`BodyLayer`].
+#[derive(Clone, Copy)]
+pub struct Bodied<S>(S);
+
+impl<S> Layer<S> for BodyLayer {
+    type Service = Bodied<S>;
+
+    fn layer(&self, inner: S) -> Bodied<S> {
+        Bodied(inner)
+    }
+}
+
+impl<S> Service<Call> for Bodied<S>
+where
+    S: Service<Call, Response = Answered, Error = Refused> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Answered;
+    type Error = Refused;
+    type Future = BoxFuture<'static, Result<Answered, Refused>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refused>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut call: Call) -> Self::Future {
+        let mut inner = self.0.clone();
+        Box::pin(async move {
+            match prepare(&mut call).await {
+                Ok(()) => inner.call(call).await,
+                Err(refusal) => Err(call.refuse(refusal)),
+            }
+        })
+    }
+}
+
+/// How a body is to be treated.
+enum Plan {
+    /// Read whole; over `max_bytes` is `excess`'s refusal.
+    Read { max_bytes: u64, tenants: Option<Arc<Tenants>> },
+    Stream(Option<MultipartScan>),
+}
+
+async fn prepare(call: &mut Call) -> Result<(), Refusal> {
+    let limits = &call.worker.running.settings.limits;
+    let (max_bytes, max_pause) = (limits.max_body_bytes, limits.body_idle_timeout);
+    let Outgoing::Raw(incoming) = &call.body else { return Ok(()) };
+    if incoming.size_hint().lower() > max_bytes {
+        return Err(Refusal::BodyTooLarge(max_bytes));
+    }
+    let plan = plan(call, incoming)?;
+    let Outgoing::Raw(incoming) = std::mem::replace(&mut call.body, Outgoing::Whole(None)) else { return Ok(()) };
+    match plan {
+        Plan::Read { max_bytes, tenants } => {
+            let started = Instant::now();
+            let read = read(incoming, max_bytes, max_pause).await;
+            call.record.waited += started.elapsed();
+            let bytes = read.inspect_err(|_| call.record.unread = true)?;
+            if let Some(tenants) = tenants.filter(|_| !bytes.is_empty()) {
+                tenant::check_json(&bytes, &tenants).map_err(Refusal::AppIdNotAllowed)?;
+            }
+            call.record.bytes_in = bytes.len() as u64;
+            call.body = Outgoing::Whole(Some(bytes));
+        }
+        Plan::Stream(scan) => {
+            call.record.unread = true;
+            let rules = Rules { max_bytes, max_pause, scan };
+            call.body = Outgoing::Watched(Box::new(Watched::new(incoming, rules)));
+        }
+    }
+    Ok(())
+}
+
+fn plan(call: &Call, incoming: &Incoming) -> Result<Plan, Refusal> {
+    let exact = incoming.size_hint().exact();
+    let tenants = &call.record.app.tenants;
+    let small = exact.is_some_and(|size| size <= SMALL);
+    if !tenants.is_empty() {
+        tenant::check_query(call.head.uri.query(), tenants).map_err(Refusal::AppIdNotAllowed)?;
+        if exact != Some(0) {
+            return plan_scan(call, exact);
+        }
+    }
+    Ok(if small { Plan::Read { max_bytes: SMALL, tenants: None } } else { Plan::Stream(None) })
+}
+
+fn plan_scan(call: &Call, exact: Option<u64>) -> Result<Plan, Refusal> {
+    let tenants = Arc::clone(&call.record.app.tenants);
+    let unreadable = |why| Refusal::AppIdNotAllowed(Denied::Unreadable(why));
+    if call.head.headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(unreadable("it is content-encoded; send it as it is"));
+    }
+    let content_type = call.head.headers.get(header::CONTENT_TYPE);
+    let multipart = match call.record.target {
+        Some(Target::Endpoint(endpoint)) => endpoint.spec().body == BodyKind::Multipart,
+        _ => content_type.is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"multipart/")),
+    };
+    if multipart {
+        let content_type = content_type.ok_or_else(|| unreadable("it has no content-type"))?;
+        let scan = MultipartScan::new(content_type, tenants).map_err(Refusal::AppIdNotAllowed)?;
+        return Ok(Plan::Stream(Some(scan)));
+    }
+    if exact.is_some_and(|size| size > MAX_SCANNED) {
+        return Err(unreadable("it is over 1 MiB"));
+    }
+    Ok(Plan::Read { max_bytes: MAX_SCANNED, tenants: Some(tenants) })
+}
+
+/// The whole body, at most `max_bytes`, with no pause over `max_pause`.
+async fn read(incoming: Incoming, max_bytes: u64, max_pause: Duration) -> Result<Bytes, Refusal> {
+    let mut incoming = pin!(incoming);
+    let mut first: Option<Bytes> = None;
+    let mut rest = BytesMut::new();
+    while let Some(data) = next(incoming.as_mut(), max_pause).await? {
+        let size = first.as_ref().map_or(0, Bytes::len) + rest.len() + data.len();
+        if size as u64 > max_bytes {
+            return Err(Refusal::AppIdNotAllowed(Denied::Unreadable("it is over 1 MiB")));
+        }
+        // Nearly always there is one part, which needs no copy.
+        match &first {
+            None => first = Some(data),
+            Some(_) => rest.extend_from_slice(&data),
+        }
+    }
+    let first = first.unwrap_or_default();
+    if rest.is_empty() {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
+    whole.extend_from_slice(&first);
+    whole.extend_from_slice(&rest);
+    Ok(whole.freeze())
+}
+
+async fn next(mut incoming: Pin<&mut Incoming>, max_pause: Duration) -> Result<Option<Bytes>, Refusal> {
+    // A timer only once there is something to wait for.
+    let mut pause = None;
+    poll_fn(|cx| {
+        loop {
+            match incoming.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => return Poll::Ready(Ok(Some(data))),
+                    Err(_) => continue,
+                },
+                Poll::Ready(Some(Err(_))) => {
+                    return Poll::Ready(Err(Refusal::Invalid("the body's framing is broken, or it ended early")));
+                }
+                Poll::Ready(None) => return Poll::Ready(Ok(None)),
+                Poll::Pending => {}
+            }
+            let pause = pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(max_pause)));
+            return pause.as_mut().poll(cx).map(|()| Err(Refusal::TooSlow("body")));
+        }
+    })
+    .await
+}

@@ -1,0 +1,234 @@
+//! Rate limits of one app: GCRA, several at once, narrowest first, each able to delay before it refuses.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::middleware::StateInformationMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use http::HeaderValue;
+
+use super::settings::{Rate, RateLimit};
+use crate::xinyao::{Target, TargetSet};
+
+type Governor = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
+
+/// One limit.
+pub struct Limit {
+    governor: Governor,
+    clock: DefaultClock,
+    rate: Rate,
+    name: String,
+    targets: TargetSet,
+    max_wait: Duration,
+}
+
+/// What one limit says to one request.
+enum Said {
+    /// Let in; so many more could follow at once.
+    Admitted(u32),
+    /// Not before then.
+    NotFor(Duration),
+}
+
+/// What all limits together say to one request.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Let in.
+    Admitted,
+    /// Ask again from limit `at` on, after `delay`.
+    Wait {
+        /// Which limit delays it.
+        at: usize,
+        /// How long.
+        delay: Duration,
+    },
+    /// Refused.
+    Refused {
+        /// By which limit.
+        policy: String,
+        /// When there is room again.
+        retry_after: Duration,
+    },
+}
+
+/// How near a request is to its limits, for the `RateLimit` field of its answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing {
+    at: usize,
+    remaining: u32,
+    reset: u64,
+}
+
+impl Limit {
+    /// A limit called `name` in headers.
+    pub fn new(name: String, rate: Rate, targets: TargetSet, max_wait: Duration) -> Self {
+        let period = (rate.per / rate.count.max(1)).max(Duration::from_nanos(1));
+        let burst = NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN);
+        // `with_period` is `None` for a period of zero alone, which is excluded above.
+        let quota = Quota::with_period(period).unwrap_or(Quota::per_second(burst)).allow_burst(burst);
+        let governor = RateLimiter::direct(quota).with_middleware::<StateInformationMiddleware>();
+        Self { governor, clock: DefaultClock::default(), rate, name, targets, max_wait }
+    }
+
+    fn ask(&self) -> Said {
+        match self.governor.check() {
+            Ok(state) => Said::Admitted(state.remaining_burst_capacity()),
+            Err(not_until) => Said::NotFor(not_until.wait_time_from(self.clock.now())),
+        }
+    }
+
+    fn policy(&self) -> String {
+        format!("\"{}\";q={};w={}", self.name, self.rate.count, self.rate.per.as_secs().max(1))
+    }
+
+    /// Seconds until the burst is whole again.
+    fn reset(&self, remaining: u32) -> u64 {
+        let used = u64::from(self.rate.burst.saturating_sub(remaining));
+        (used * self.rate.per.as_secs()).div_ceil(u64::from(self.rate.count.max(1)))
+    }
+}
+
+/// All limits of one app.
+pub struct Limits {
+    limits: Vec<Limit>,
+    policies: [Option<HeaderValue>; Target::COUNT],
+}
+
+impl Limits {
+    /// As configured.
+    pub fn new(settings: &[RateLimit]) -> Self {
+        let mut limits: Vec<Limit> =
+            settings.iter().map(|s| Limit::new(name(s.endpoints), s.rate, s.endpoints, s.max_wait)).collect();
+        // The narrowest first: what it refuses takes nothing from the wider ones.
+        limits.sort_by_key(|limit| Target::ALL.iter().filter(|t| limit.targets.contains(**t)).count());
+        let policies = Target::ALL.map(|target| {
+            let texts: Vec<String> =
+                limits.iter().filter(|limit| limit.targets.contains(target)).map(Limit::policy).collect();
+            HeaderValue::try_from(texts.join(", ")).ok().filter(|value| !value.is_empty())
+        });
+        Self { limits, policies }
+    }
+
+    /// Asks those limits that `target` has, from number `from` on. `waited` is how long the request was
+    /// delayed already.
+    pub fn admit(
+        &self,
+        target: Target,
+        from: usize,
+        waited: Duration,
+        standing: &mut Option<Standing>,
+    ) -> Verdict {
+        let applying = self.limits.iter().enumerate().skip(from).filter(|(_, l)| l.targets.contains(target));
+        for (at, limit) in applying {
+            match limit.ask() {
+                Said::Admitted(remaining) => {
+                    if standing.is_none_or(|known| remaining < known.remaining) {
+                        *standing = Some(Standing { at, remaining, reset: limit.reset(remaining) });
+                    }
+                }
+                Said::NotFor(delay) if waited + delay <= limit.max_wait => return Verdict::Wait { at, delay },
+                Said::NotFor(retry_after) => {
+                    let reset = retry_after.as_secs() + 1;
+                    *standing = Some(Standing { at, remaining: 0, reset });
+                    return Verdict::Refused { policy: limit.name.clone(), retry_after };
+                }
+            }
+        }
+        Verdict::Admitted
+    }
+
+    /// The `RateLimit-Policy` field of answers to `target` (draft-ietf-httpapi-ratelimit-headers-10 §3).
+    pub fn policy(&self, target: Target) -> Option<&HeaderValue> {
+        self.policies[target.index()].as_ref()
+    }
+
+    /// The `RateLimit` field (§4 there): the limit that is nearest to being used up.
+    pub fn standing(&self, standing: Standing) -> Option<HeaderValue> {
+        let limit = self.limits.get(standing.at)?;
+        let text = format!("\"{}\";r={};t={}", limit.name, standing.remaining, standing.reset);
+        HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).ok()
+    }
+}
+
+/// The one limit of all apps together.
+pub struct GlobalLimit(Limit);
+
+impl GlobalLimit {
+    /// As configured.
+    pub fn new(rate: Rate) -> Self {
+        Self(Limit::new("global".into(), rate, TargetSet::ALL, Duration::ZERO))
+    }
+
+    /// Lets one more in, or says when.
+    pub fn admit(&self) -> Verdict {
+        match self.0.ask() {
+            Said::Admitted(_) => Verdict::Admitted,
+            Said::NotFor(retry_after) => Verdict::Refused { policy: self.0.name.clone(), retry_after },
+        }
+    }
+}
+
+fn name(targets: TargetSet) -> String {
+    if targets == TargetSet::ALL {
+        return "all".into();
+    }
+    let names: Vec<&str> =
+        Target::ALL.into_iter().filter(|t| targets.contains(*t)).map(Target::name).collect();
+    names.join("+")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xinyao::Endpoint;
+
+    const OUTNUM: Target = Target::Endpoint(Endpoint::Outnum);
+    const TASKLIST: Target = Target::Endpoint(Endpoint::TaskList);
+
+    fn limit(count: u32, burst: u32, targets: TargetSet, max_wait: Duration) -> RateLimit {
+        let rate = Rate { count, per: Duration::from_secs(3600), burst };
+        RateLimit { rate, endpoints: targets, max_wait }
+    }
+
+    #[test]
+    fn all_that_apply_must_admit_and_the_narrowest_is_asked_first() {
+        let limits = Limits::new(&[
+            limit(100, 5, TargetSet::ALL, Duration::ZERO),
+            limit(6, 1, [OUTNUM].into_iter().collect(), Duration::ZERO),
+        ]);
+        let mut standing = None;
+        assert!(matches!(limits.admit(OUTNUM, 0, Duration::ZERO, &mut standing), Verdict::Admitted));
+        assert_eq!(limits.standing(standing.unwrap()).unwrap(), "\"outnum\";r=0;t=600");
+        for _ in 0..9 {
+            let verdict = limits.admit(OUTNUM, 0, Duration::ZERO, &mut standing);
+            assert!(matches!(verdict, Verdict::Refused { policy, .. } if policy == "outnum"));
+        }
+        // The refused ones took nothing from the limit of all.
+        let admitted = (0..9).filter(|_| {
+            matches!(limits.admit(TASKLIST, 0, Duration::ZERO, &mut None), Verdict::Admitted)
+        });
+        assert_eq!(admitted.count(), 4);
+    }
+
+    #[test]
+    fn a_limit_may_delay_before_it_refuses() {
+        let limits = Limits::new(&[limit(3600, 1, TargetSet::ALL, Duration::from_secs(2))]);
+        let ask = |waited| limits.admit(TASKLIST, 0, waited, &mut None);
+        assert!(matches!(ask(Duration::ZERO), Verdict::Admitted));
+        assert!(matches!(ask(Duration::ZERO), Verdict::Wait { at: 0, delay } if delay.as_millis() > 900));
+        assert!(matches!(ask(Duration::from_millis(1500)), Verdict::Refused { .. }));
+    }
+
+    #[test]
+    fn policies_name_the_limits_that_apply() {
+        let limits = Limits::new(&[
+            limit(100, 200, TargetSet::ALL, Duration::ZERO),
+            limit(6, 2, [OUTNUM].into_iter().collect(), Duration::ZERO),
+        ]);
+        assert_eq!(limits.policy(OUTNUM).unwrap(), "\"outnum\";q=6;w=3600, \"all\";q=100;w=3600");
+        assert_eq!(limits.policy(TASKLIST).unwrap(), "\"all\";q=100;w=3600");
+        assert!(Limits::new(&[]).policy(OUTNUM).is_none());
+    }
+}

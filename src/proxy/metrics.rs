@@ -1,0 +1,304 @@
+//! What is counted. Each worker counts by itself; a scrape adds the workers up.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::MetricType;
+
+use super::app::NOBODY;
+use super::record::Record;
+use crate::telemetry::histogram::{FINE, Histogram};
+use crate::xinyao::Target;
+
+/// Different codes that are told apart per target; further ones are counted as `other`.
+const MAX_CODES: usize = 64;
+/// Rows per table: targets, and one for requests that had none.
+const ROWS: usize = Target::COUNT + 1;
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// HTTP 200 and code 0.
+    Ok,
+    /// HTTP 200 and another code.
+    BusinessError,
+    /// No answer, or none as documented.
+    UpstreamError,
+    /// The gateway answered by itself.
+    Rejected(&'static str),
+    /// The client did not wait for the answer.
+    ClientGone,
+}
+
+impl Outcome {
+    /// Its name; of a rejection without the reason.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::BusinessError => "business_error",
+            Self::UpstreamError => "upstream_error",
+            Self::Rejected(_) => "rejected",
+            Self::ClientGone => "client_gone",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rejected(reason) => write!(f, "rejected_{reason}"),
+            other => f.write_str(other.label()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Request {
+    app: usize,
+    row: usize,
+    status: u16,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Code {
+    Known(i64),
+    Other,
+}
+
+/// The counts of one worker.
+#[derive(Debug, Clone)]
+pub struct Counts {
+    requests: HashMap<Request, u64>,
+    limited: HashMap<(usize, usize), u64>,
+    codes: Vec<HashMap<Code, u64>>,
+    took: Vec<Histogram>,
+    overhead: Vec<Histogram>,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            requests: HashMap::new(),
+            limited: HashMap::new(),
+            codes: vec![HashMap::new(); ROWS],
+            took: vec![Histogram::new(FINE); ROWS],
+            overhead: vec![Histogram::new(FINE); ROWS],
+        }
+    }
+}
+
+impl Counts {
+    /// Counts a request that has ended.
+    pub fn add(&mut self, record: &Record, took: Duration) {
+        let row = record.target.map_or(Target::COUNT, Target::index);
+        let (app, status) = (record.app.slot, record.status());
+        let outcome = record.outcome();
+        *self.requests.entry(Request { app, row, status, outcome }).or_default() += 1;
+        if record.refused == Some("rate_limited") {
+            *self.limited.entry((app, row)).or_default() += 1;
+        }
+        self.took[row].observe(took);
+        self.overhead[row].observe(record.overhead);
+        if let Some(code) = record.code() {
+            self.count_code(row, code);
+        }
+    }
+
+    fn count_code(&mut self, row: usize, code: i64) {
+        let codes = &mut self.codes[row];
+        let known = Code::Known(code);
+        let key = if codes.len() < MAX_CODES || codes.contains_key(&known) { known } else { Code::Other };
+        *codes.entry(key).or_default() += 1;
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (key, count) in &other.requests {
+            *self.requests.entry(*key).or_default() += count;
+        }
+        for (key, count) in &other.limited {
+            *self.limited.entry(*key).or_default() += count;
+        }
+        for (mine, theirs) in self.codes.iter_mut().zip(&other.codes) {
+            for (key, count) in theirs {
+                *mine.entry(*key).or_default() += count;
+            }
+        }
+        for (mine, theirs) in self.took.iter_mut().zip(&other.took) {
+            mine.add(theirs);
+        }
+        for (mine, theirs) in self.overhead.iter_mut().zip(&other.overhead) {
+            mine.add(theirs);
+        }
+    }
+}
+
+/// Names of apps by slot. A name keeps its slot when the configuration changes, so that its counts go on.
+#[derive(Debug, Default)]
+pub struct Slots(Mutex<Vec<String>>);
+
+impl Slots {
+    /// The slot of `name`.
+    pub fn of(&self, name: &str) -> usize {
+        let Ok(mut names) = self.0.lock() else { return 0 };
+        if names.is_empty() {
+            names.push(NOBODY.into());
+        }
+        names.iter().position(|known| known == name).unwrap_or_else(|| {
+            names.push(name.into());
+            names.len() - 1
+        })
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.lock().map(|names| names.clone()).unwrap_or_default()
+    }
+}
+
+/// One value of a gauge, at the time of the scrape.
+#[derive(Debug)]
+pub struct Reading {
+    /// Of which metric.
+    pub metric: Gauge,
+    /// Its labels.
+    pub labels: Vec<(&'static str, String)>,
+    /// Its value.
+    pub value: f64,
+}
+
+/// The gauges of the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gauge {
+    /// `xinyao_upstream_connections`
+    Connections,
+    /// `xinyao_in_flight`
+    InFlight,
+    /// `xinyao_clock_skew_seconds`
+    ClockSkew,
+}
+
+impl Gauge {
+    const ALL: [(Self, &'static str, &'static str); 3] = [
+        (Self::Connections, "xinyao_upstream_connections", "Connections to the upstream"),
+        (Self::InFlight, "xinyao_in_flight", "Requests under way, answers being streamed included"),
+        (Self::ClockSkew, "xinyao_clock_skew_seconds", "How far the upstream's clock is ahead of this host's"),
+    ];
+}
+
+/// Tells the gauges when asked.
+pub type Gauges = Box<dyn Fn() -> Vec<Reading> + Send + Sync>;
+
+/// Adds the workers up at each scrape.
+pub struct Metrics {
+    /// Names of the apps.
+    pub slots: Arc<Slots>,
+    /// The workers' counts.
+    pub shards: Vec<Arc<Mutex<Counts>>>,
+    /// What is read rather than counted.
+    pub gauges: Gauges,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").field("shards", &self.shards.len()).finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    fn sum(&self) -> Counts {
+        let mut sum = Counts::default();
+        for shard in &self.shards {
+            if let Ok(shard) = shard.lock() {
+                sum.merge(&shard);
+            }
+        }
+        sum
+    }
+}
+
+impl Collector for Metrics {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let (sum, names) = (self.sum(), self.slots.names());
+        let name = |slot: usize| names.get(slot).cloned().unwrap_or_default();
+        let mut requests = family(&mut encoder, "xinyao_requests", "Requests ended", MetricType::Counter)?;
+        for (key, count) in &sum.requests {
+            let labels = [
+                ("app", name(key.app)),
+                ("endpoint", endpoint(key.row).into()),
+                ("status", key.status.to_string()),
+                ("outcome", key.outcome.to_string()),
+            ];
+            ConstCounter::new(*count).encode(requests.encode_family(&labels)?)?;
+        }
+        let mut limited =
+            family(&mut encoder, "xinyao_rate_limited", "Requests refused by a rate limit", MetricType::Counter)?;
+        for ((app, row), count) in &sum.limited {
+            let labels = [("app", name(*app)), ("endpoint", endpoint(*row).into())];
+            ConstCounter::new(*count).encode(limited.encode_family(&labels)?)?;
+        }
+        encode_codes(&mut encoder, &sum)?;
+        histograms(&mut encoder, "xinyao_request_duration_seconds", "To the answer's last byte", &sum.took)?;
+        let help = "The gateway's own share of the time to the answer's head";
+        histograms(&mut encoder, "xinyao_gateway_overhead_seconds", help, &sum.overhead)?;
+        encode_gauges(&mut encoder, &(self.gauges)())
+    }
+}
+
+fn encode_codes(encoder: &mut DescriptorEncoder, sum: &Counts) -> fmt::Result {
+    let mut family = family(encoder, "xinyao_upstream_code", "Codes of the upstream's answers", MetricType::Counter)?;
+    for (row, codes) in sum.codes.iter().enumerate() {
+        for (code, count) in codes {
+            let code = match code {
+                Code::Known(code) => code.to_string(),
+                Code::Other => "other".into(),
+            };
+            let labels = [("endpoint", endpoint(row).to_owned()), ("code", code)];
+            ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn histograms(encoder: &mut DescriptorEncoder, name: &str, help: &str, rows: &[Histogram]) -> fmt::Result {
+    let mut family = family(encoder, name, help, MetricType::Histogram)?;
+    for (row, histogram) in rows.iter().enumerate().filter(|(_, histogram)| histogram.count() > 0) {
+        let labels = [("endpoint", endpoint(row))];
+        let mut one = family.encode_family(&labels)?;
+        one.encode_histogram::<()>(histogram.sum(), histogram.count(), &histogram.buckets(), None)?;
+    }
+    Ok(())
+}
+
+fn encode_gauges(encoder: &mut DescriptorEncoder, readings: &[Reading]) -> fmt::Result {
+    for (metric, name, help) in Gauge::ALL {
+        let mut family = family(encoder, name, help, MetricType::Gauge)?;
+        for reading in readings.iter().filter(|reading| reading.metric == metric) {
+            let gauge = ConstGauge::new(reading.value);
+            if reading.labels.is_empty() {
+                gauge.encode(family.encode_family(&())?)?;
+            } else {
+                gauge.encode(family.encode_family(&reading.labels)?)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn family<'a>(
+    encoder: &'a mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    kind: MetricType,
+) -> Result<prometheus_client::encoding::MetricEncoder<'a>, fmt::Error> {
+    encoder.encode_descriptor(name, help, None, kind)
+}
+
+fn endpoint(row: usize) -> &'static str {
+    Target::ALL.get(row).map_or("none", |target| target.name())
+}

@@ -1,0 +1,159 @@
+//! The configuration as it runs: everything that can be worked out beforehand, worked out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::admission::Admission;
+use super::app::App;
+use super::budget::Budget;
+use super::clock::Clock;
+use super::in_flight::InFlight;
+use super::limits::GlobalLimit;
+use super::metrics::{Gauge, Reading, Slots};
+use super::settings::Settings;
+use super::source::Sources;
+use super::upstream::{BadOrigin, Upstream};
+use super::worker::Worker;
+use crate::net::connect::{Connector, EgressError};
+use crate::xinyao::Target;
+
+/// The configuration as it runs, shared by all workers.
+pub struct Running {
+    /// What it was made from.
+    pub settings: Settings,
+    /// Who calls from where.
+    pub admission: Admission,
+    /// All apps.
+    pub apps: Vec<Arc<App>>,
+    /// Stands for callers that are not known.
+    pub nobody: Arc<App>,
+    /// The limit of all apps together.
+    pub global: GlobalLimit,
+    /// All that is under way.
+    pub in_flight: Arc<InFlight>,
+    /// Retries under way.
+    pub budget: Arc<Budget>,
+    /// The SaaS's clock.
+    pub clock: Arc<Clock>,
+    /// The SaaS's API.
+    pub api: Arc<Upstream>,
+    /// Where recordings are.
+    pub recordings: Arc<Upstream>,
+    /// Makes connections.
+    pub connector: Connector,
+    /// Where connections leave from.
+    pub sources: Sources,
+    /// Whether there is an access log.
+    pub log_access: bool,
+    /// Whether phone numbers in it are masked.
+    pub mask_numbers: bool,
+    draining: AtomicBool,
+}
+
+/// Why a configuration can't run on this host.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Connections can't be made as configured.
+    #[error(transparent)]
+    Egress(#[from] EgressError),
+    /// An upstream's URL.
+    #[error("upstream: {0}")]
+    Upstream(#[from] BadOrigin),
+    /// An app's credential is missing.
+    #[error("app {app} names credential {credential}, which is not configured")]
+    Credential {
+        /// Which app.
+        app: String,
+        /// Which credential.
+        credential: String,
+    },
+}
+
+/// What the log of requests is like.
+#[derive(Debug, Clone, Copy)]
+pub struct AccessLog {
+    /// Whether there is one.
+    pub on: bool,
+    /// Whether phone numbers in it are masked.
+    pub mask_numbers: bool,
+}
+
+impl Running {
+    /// Works the settings out. Follows the upstreams' names on the current tokio runtime.
+    ///
+    /// # Errors
+    /// A source IP is not this host's, a CA bundle can't be read, or a name stands for nothing.
+    pub fn new(settings: Settings, log: AccessLog, slots: &Slots) -> Result<Arc<Self>, StartError> {
+        let connector = Connector::new(&settings.egress)?;
+        let apps = settings.apps.iter().map(|app| {
+            let credential = settings.credentials.get(&app.credential).ok_or_else(|| StartError::Credential {
+                app: app.name.clone(),
+                credential: app.credential.clone(),
+            })?;
+            Ok(Arc::new(App::new(app, credential.clone(), slots.of(&app.name))))
+        });
+        let apps = apps.collect::<Result<Vec<_>, StartError>>()?;
+        Ok(Arc::new(Self {
+            admission: Admission::new(&apps, &settings.apps),
+            nobody: Arc::new(App::nobody(slots.of(super::app::NOBODY))),
+            apps,
+            global: GlobalLimit::new(settings.limits.global),
+            in_flight: InFlight::new(settings.upstream.max_in_flight),
+            budget: Arc::default(),
+            clock: Arc::default(),
+            api: Arc::new(Upstream::new(settings.upstream.base_url.clone(), &connector)?),
+            recordings: Arc::new(Upstream::new(settings.upstream.recordings_url.clone(), &connector)?),
+            sources: Sources::new(connector.sources().to_vec()),
+            connector,
+            log_access: log.on,
+            mask_numbers: log.mask_numbers,
+            draining: AtomicBool::new(false),
+            settings,
+        }))
+    }
+
+    /// The server that `target` is served by.
+    pub fn upstream(&self, target: Target) -> &Arc<Upstream> {
+        match target {
+            Target::Recordings => &self.recordings,
+            Target::Endpoint(_) | Target::Extra => &self.api,
+        }
+    }
+
+    /// From now on requests are refused.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether requests are refused because the process is about to end.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// The gauges as they stand.
+    pub fn gauges(&self, workers: &[Arc<Worker>]) -> Vec<Reading> {
+        let mut readings = vec![Reading {
+            metric: Gauge::ClockSkew,
+            labels: Vec::new(),
+            value: self.clock.skew_seconds(),
+        }];
+        readings.extend(self.apps.iter().map(|app| Reading {
+            metric: Gauge::InFlight,
+            labels: vec![("app", app.name.clone())],
+            value: app.in_flight.now() as f64,
+        }));
+        for (at, address) in self.sources.addresses().iter().enumerate() {
+            let source = address.map_or_else(|| "any".to_owned(), |address| address.to_string());
+            let (open, idle) = workers
+                .iter()
+                .map(|worker| worker.connections(at))
+                .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+            readings.extend([("idle", idle), ("active", open.saturating_sub(idle))].map(|(state, count)| Reading {
+                metric: Gauge::Connections,
+                labels: vec![("source_ip", source.clone()), ("state", state.to_owned())],
+                value: count as f64,
+            }));
+        }
+        readings
+    }
+}

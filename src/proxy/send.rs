@@ -1,0 +1,227 @@
+//! The innermost part of the way: signs an attempt, sends it, and takes in the answer.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Instant, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
+use http::header::{AUTHORIZATION, DATE, HOST, HeaderValue};
+use http::{Request, Response, Uri};
+use http_body::Body;
+use hyper::body::Incoming;
+use tower::{Layer, Service};
+
+use super::acquire::Acquired;
+use super::answer::Answer;
+use super::attempts::{Attempt, Failure};
+use super::clock::Change;
+use super::lane::{Http1, Lane, Patience, SendError};
+use super::outgoing::Outgoing;
+use super::upstream::Upstream;
+use super::worker::Worker;
+use crate::net::headers;
+
+/// Answers up to this size are passed on in one piece, if they are there in one piece.
+const SMALL: usize = 64 * 1024;
+
+/// Signs each attempt afresh (§3.1), just before it is sent: whatever delayed it, the timestamp is new.
+#[derive(Clone, Copy)]
+pub struct SignLayer;
+
+/// See [`SignLayer`].
+#[derive(Clone, Copy)]
+pub struct Signed<S>(S);
+
+impl<S> Layer<S> for SignLayer {
+    type Service = Signed<S>;
+
+    fn layer(&self, inner: S) -> Signed<S> {
+        Signed(inner)
+    }
+}
+
+impl<S: Service<Attempt>> Service<Attempt> for Signed<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut attempt: Attempt) -> S::Future {
+        let timestamp = attempt.worker.running.clock.timestamp(SystemTime::now());
+        let signature = Bytes::from(attempt.app.credential.authorization(timestamp));
+        // The configuration admits visible ASCII only as an apikey; an empty field is refused upstream.
+        let value = HeaderValue::from_maybe_shared(signature).unwrap_or(HeaderValue::from_static(""));
+        attempt.request.headers_mut().insert(AUTHORIZATION, value);
+        attempt.request.headers_mut().insert(HOST, attempt.upstream.host.clone());
+        self.0.call(attempt)
+    }
+}
+
+/// Sends an attempt.
+#[derive(Clone, Copy)]
+pub struct Send;
+
+impl Service<Attempt> for Send {
+    type Response = Response<Answer>;
+    type Error = Failure;
+    type Future = BoxFuture<'static, Result<Response<Answer>, Failure>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, attempt: Attempt) -> Self::Future {
+        Box::pin(send(attempt))
+    }
+}
+
+async fn send(attempt: Attempt) -> Result<Response<Answer>, Failure> {
+    let Attempt { request, acquired, upstream, worker, until, progress, .. } = attempt;
+    let Acquired { lane, mut ticket } = acquired;
+    let timeout = worker.running.settings.upstream.response_timeout;
+    let extend = || progress.as_ref().map(|progress| progress.upstream_idle_since() + timeout);
+    let patience = Patience { until, extend: &extend };
+    let started = Instant::now();
+    let outcome = match lane {
+        Lane::Http1(mut lane) => match lane.send(request, patience).await {
+            Ok(response) => Ok(take_in(response, lane, &worker, &upstream, progress.is_some()).await),
+            Err(error) => Err(error),
+        },
+        Lane::Http2(mut lane) => {
+            let request = for_http2(request, &upstream);
+            lane.send(request, patience).await.map(|response| response.map(Answer::apart)).map_err(from_http2)
+        }
+    };
+    match outcome {
+        Ok(mut response) => {
+            ticket.succeeded();
+            observe_clock(&response, &worker, &upstream, started);
+            headers::strip_hop_by_hop(response.headers_mut());
+            Ok(response)
+        }
+        Err(SendError::Unsent(request)) => Err(Failure::Unsent(request)),
+        Err(SendError::Timeout) => {
+            ticket.failed();
+            Err(Failure::Timeout)
+        }
+        Err(SendError::Lost(error)) => {
+            tracing::debug!(%error, address = %ticket.address(), "the upstream broke off");
+            Err(Failure::Lost)
+        }
+    }
+}
+
+/// Passes the answer on whole if all of it is there already, which spares the client's side a write.
+async fn take_in(
+    response: Response<Incoming>,
+    mut lane: Box<Http1>,
+    worker: &Arc<Worker>,
+    upstream: &Arc<Upstream>,
+    streamed: bool,
+) -> Response<Answer> {
+    let (head, mut body) = response.into_parts();
+    if streamed && !lane.is_usable() && !body.is_end_stream() {
+        // The request's body may still be on its way, whatever the client does about the answer.
+        lane.run_out();
+        return Response::from_parts(head, Answer::apart(body));
+    }
+    let mut gathered = Gathered::default();
+    let ended = poll_fn(|cx| Poll::Ready(gathered.gather(&mut lane, &mut body, cx))).await;
+    let answer = match ended {
+        Ended::Whole => {
+            worker.keep(upstream, Lane::Http1(lane));
+            Answer::whole(gathered.freeze())
+        }
+        Ended::More => {
+            let first = Some(gathered.freeze()).filter(|bytes| !bytes.is_empty());
+            Answer::along(lane, first, body, Arc::clone(worker), Arc::clone(upstream))
+        }
+    };
+    Response::from_parts(head, answer)
+}
+
+#[derive(Default)]
+struct Gathered {
+    first: Bytes,
+    rest: BytesMut,
+}
+
+enum Ended {
+    Whole,
+    More,
+}
+
+impl Gathered {
+    fn gather(&mut self, lane: &mut Http1, body: &mut Incoming, cx: &mut Context<'_>) -> Ended {
+        while self.first.len() + self.rest.len() < SMALL {
+            if body.is_end_stream() {
+                return Ended::Whole;
+            }
+            match lane.poll_body(body, cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) if self.first.is_empty() => self.first = data,
+                    Ok(data) => self.rest.extend_from_slice(&data),
+                    Err(_) => {}
+                },
+                Poll::Ready(None) => return Ended::Whole,
+                // An error comes again when the body is polled next, after what there is has gone out.
+                Poll::Ready(Some(Err(_))) | Poll::Pending => return Ended::More,
+            }
+        }
+        Ended::More
+    }
+
+    fn freeze(&mut self) -> Bytes {
+        if self.rest.is_empty() {
+            return std::mem::take(&mut self.first);
+        }
+        let mut whole = BytesMut::with_capacity(self.first.len() + self.rest.len());
+        whole.extend_from_slice(&self.first);
+        whole.extend_from_slice(&self.rest);
+        whole.freeze()
+    }
+}
+
+fn for_http2(mut request: Request<Outgoing>, upstream: &Upstream) -> Request<Outgoing> {
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(upstream.scheme.clone());
+    parts.authority = Some(upstream.authority.clone());
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    *request.version_mut() = http::Version::HTTP_2;
+    request.headers_mut().remove(HOST);
+    request
+}
+
+/// An unsent request goes back to the shape that either protocol can be made of.
+fn from_http2(error: SendError) -> SendError {
+    match error {
+        SendError::Unsent(mut request) => {
+            let path = request.uri().path_and_query().cloned();
+            *request.uri_mut() = path.map_or_else(Uri::default, Uri::from);
+            *request.version_mut() = http::Version::HTTP_11;
+            SendError::Unsent(request)
+        }
+        other => other,
+    }
+}
+
+fn observe_clock(response: &Response<Answer>, worker: &Worker, upstream: &Arc<Upstream>, started: Instant) {
+    let running = &worker.running;
+    // Recordings may come from elsewhere, whose clock nobody signs for.
+    if !Arc::ptr_eq(upstream, &running.api) {
+        return;
+    }
+    let Some(date) = response.headers().get(DATE).and_then(|date| worker.date(date.as_bytes())) else { return };
+    match running.clock.observe(date, SystemTime::now(), started.elapsed()) {
+        Change::None => {}
+        Change::Corrected(skew_ms) => {
+            tracing::warn!(skew_seconds = skew_ms / 1000, "this host's clock is off; signing with the upstream's time");
+        }
+        Change::Agreed => tracing::info!("this host's clock agrees with the upstream's again"),
+    }
+}
