@@ -8,7 +8,7 @@ mod account;
 mod acquire;
 mod admission;
 mod answer;
-mod answer_code;
+pub mod answer_code;
 mod app;
 mod attempts;
 mod body;
