@@ -17,6 +17,7 @@ mod call;
 mod circuit;
 mod clock;
 mod gate;
+mod handle;
 mod in_flight;
 mod lane;
 mod limiting;
@@ -53,14 +54,16 @@ use self::gate::Gate;
 use self::limiting::LimitLayer;
 use self::send::{Send as Sending, SignLayer};
 use crate::net::headers;
+use self::worker::Worker;
 use crate::net::listen::{Peer, Rejected};
 
 pub use self::answer::Answer;
-pub use self::metrics::{Counts, Metrics, Slots};
+pub use self::handle::{Proxy, SourceStatus, Status, UpstreamStatus};
+pub use self::metrics::Metrics;
 pub use self::refusal::Refusal;
-pub use self::running::{AccessLog, Running, StartError};
+pub use self::running::{AccessLog, StartError};
 pub use self::settings::{AppSettings, LimitSettings, Rate, RateLimit, Settings, UpstreamSettings};
-pub use self::worker::Worker;
+
 
 /// The request's way: the first line sees the call first.
 fn stack() -> impl Service<Call, Response = Answered, Error = Refused, Future: Send> {

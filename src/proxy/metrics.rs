@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::MetricType;
@@ -270,7 +270,7 @@ fn histograms(encoder: &mut DescriptorEncoder, name: &str, help: &str, rows: &[H
     for (row, histogram) in rows.iter().enumerate().filter(|(_, histogram)| histogram.count() > 0) {
         let labels = [("endpoint", endpoint(row))];
         let mut one = family.encode_family(&labels)?;
-        one.encode_histogram::<()>(histogram.sum(), histogram.count(), &histogram.buckets(), None)?;
+        one.encode_histogram::<NoLabelSet>(histogram.sum(), histogram.count(), &histogram.buckets(), None)?;
     }
     Ok(())
 }
@@ -278,13 +278,13 @@ fn histograms(encoder: &mut DescriptorEncoder, name: &str, help: &str, rows: &[H
 fn encode_gauges(encoder: &mut DescriptorEncoder, readings: &[Reading]) -> fmt::Result {
     for (metric, name, help) in Gauge::ALL {
         let mut family = family(encoder, name, help, MetricType::Gauge)?;
-        for reading in readings.iter().filter(|reading| reading.metric == metric) {
-            let gauge = ConstGauge::new(reading.value);
-            if reading.labels.is_empty() {
-                gauge.encode(family.encode_family(&())?)?;
-            } else {
-                gauge.encode(family.encode_family(&reading.labels)?)?;
-            }
+        let mut own = readings.iter().filter(|reading| reading.metric == metric);
+        if metric == Gauge::ClockSkew {
+            own.next().map_or(Ok(()), |reading| ConstGauge::new(reading.value).encode(family))?;
+            continue;
+        }
+        for reading in own {
+            ConstGauge::new(reading.value).encode(family.encode_family(&reading.labels)?)?;
         }
     }
     Ok(())
@@ -292,10 +292,10 @@ fn encode_gauges(encoder: &mut DescriptorEncoder, readings: &[Reading]) -> fmt::
 
 fn family<'a>(
     encoder: &'a mut DescriptorEncoder,
-    name: &str,
-    help: &str,
+    name: &'a str,
+    help: &'a str,
     kind: MetricType,
-) -> Result<prometheus_client::encoding::MetricEncoder<'a>, fmt::Error> {
+) -> Result<MetricEncoder<'a>, fmt::Error> {
     encoder.encode_descriptor(name, help, None, kind)
 }
 

@@ -34,7 +34,7 @@ pub fn route(call: &mut Call) -> Result<(), Refusal> {
 
 /// What `path` leads to.
 pub fn target(path: &str, extra_paths: &[String]) -> Option<Target> {
-    if let Some(endpoint) = xinyao::at(path) {
+    if let Some(endpoint) = xinyao::endpoint::at(path) {
         return Some(Target::Endpoint(endpoint));
     }
     if path.starts_with(RECORDINGS) {

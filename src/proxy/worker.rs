@@ -3,16 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use super::lane::{Lane, Open};
 use super::metrics::Counts;
 use super::pool::Pool;
 use super::running::Running;
 use super::upstream::Upstream;
-
-/// How often unused connections are looked through.
-const SWEEP: Duration = Duration::from_secs(2);
 
 /// One worker thread's share. Only its own thread takes its locks, but for a scrape.
 pub struct Worker {
@@ -86,20 +82,8 @@ impl Worker {
         last.seconds
     }
 
-    /// Lets go of connections that are no longer wanted, again and again; ends with the worker.
-    pub async fn sweep(self: Arc<Self>) {
-        let worker = Arc::downgrade(&self);
-        drop(self);
-        let mut ticks = tokio::time::interval(SWEEP);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let Some(worker) = worker.upgrade() else { return };
-            worker.sweep_once();
-        }
-    }
-
-    fn sweep_once(&self) {
+    /// Lets go of connections that are no longer wanted.
+    pub fn sweep(&self) {
         let timeout = self.running.settings.egress.idle_timeout;
         for (upstream, pool) in [(&self.running.api, &self.api), (&self.running.recordings, &self.recordings)] {
             let addresses = upstream.name.addresses();

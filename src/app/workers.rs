@@ -1,0 +1,81 @@
+//! The proxy's threads: a runtime and a listener each, so that no request ever changes threads.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::oneshot;
+
+use crate::net::ListenSettings;
+use crate::net::listen::{self, Drain};
+use crate::proxy::{self, Proxy};
+
+/// Listeners for so many threads; the kernel spreads connections over them (SO_REUSEPORT).
+pub(super) fn bind(address: SocketAddr, threads: usize) -> io::Result<Vec<TcpListener>> {
+    let first = listen::bind(address, true)?;
+    // Port 0 took a free one; the others must take the same.
+    let address = first.local_addr()?;
+    let mut listeners = vec![first];
+    for _ in 1..threads {
+        listeners.push(listen::bind(address, true)?);
+    }
+    Ok(listeners)
+}
+
+/// The threads.
+#[derive(Debug)]
+pub(super) struct Workers(Vec<Worker>);
+
+#[derive(Debug)]
+struct Worker {
+    /// Closed when the thread's listener and connections have ended.
+    ended: oneshot::Receiver<()>,
+    /// Dropped to have the thread end at once.
+    _cut: oneshot::Sender<()>,
+}
+
+impl Workers {
+    /// Starts a thread per listener.
+    pub(super) fn start(
+        listeners: Vec<TcpListener>,
+        proxy: &Arc<Proxy>,
+        settings: &ListenSettings,
+        drain: &Drain,
+    ) -> anyhow::Result<Self> {
+        let threads = listeners.into_iter().enumerate().map(|(thread, listener)| {
+            let (cut, cut_off) = oneshot::channel();
+            let (end, ended) = oneshot::channel();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let (proxy, settings, drain) = (Arc::clone(proxy), settings.clone(), drain.clone());
+            std::thread::Builder::new().name(format!("proxy-{thread}")).spawn(move || {
+                runtime.block_on(async {
+                    tokio::spawn(proxy.upkeep(thread));
+                    let serving =
+                        listen::serve(listener, &settings, proxy::reject, proxy.service(thread), drain);
+                    tokio::select! {
+                        () = serving => {}
+                        _ = cut_off => tracing::warn!("requests still under way were cut off"),
+                    }
+                });
+                drop(end);
+            })?;
+            Ok(Worker { ended, _cut: cut })
+        });
+        threads.collect::<io::Result<_>>().map(Self).context("cannot start the worker threads")
+    }
+
+    /// Waits until all have ended, at most for `grace`.
+    pub(super) async fn ended(mut self, grace: Duration) {
+        let all = async {
+            for worker in &mut self.0 {
+                // It is never sent anything: the thread drops its end.
+                let _ = (&mut worker.ended).await;
+            }
+        };
+        if tokio::time::timeout(grace, all).await.is_err() {
+            tracing::warn!("not everything finished in time");
+        }
+    }
+}

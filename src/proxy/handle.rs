@@ -1,0 +1,162 @@
+//! The proxy as the rest of the program sees it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use serde::Serialize;
+
+use super::metrics::{Counts, Metrics, Slots};
+use super::running::{AccessLog, Running, StartError};
+use super::settings::Settings;
+use super::upstream::Upstream;
+use super::worker::Worker;
+use super::Connection;
+use crate::net::listen::Peer;
+
+/// How often unused connections to the upstream are looked through.
+const SWEEP: Duration = Duration::from_secs(2);
+
+/// The proxy: what it runs, and the workers that run it.
+pub struct Proxy {
+    running: ArcSwap<Running>,
+    slots: Arc<Slots>,
+    threads: Vec<Thread>,
+}
+
+struct Thread {
+    worker: Arc<ArcSwap<Worker>>,
+    counts: Arc<Mutex<Counts>>,
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("threads", &self.threads.len()).finish_non_exhaustive()
+    }
+}
+
+impl Proxy {
+    /// Works the settings out for so many worker threads. Follows the upstreams' names on the current
+    /// tokio runtime, which must outlive the workers.
+    ///
+    /// # Errors
+    /// The settings can't run on this host.
+    pub fn new(settings: Settings, log: AccessLog, threads: usize) -> Result<Arc<Self>, StartError> {
+        let slots = Arc::new(Slots::default());
+        let running = Running::new(settings, log, &slots)?;
+        let threads = (0..threads).map(|_| {
+            let counts = Arc::<Mutex<Counts>>::default();
+            let worker = Worker::new(Arc::clone(&running), Arc::clone(&counts));
+            Thread { worker: Arc::new(ArcSwap::new(worker)), counts }
+        });
+        Ok(Arc::new(Self { threads: threads.collect(), running: ArcSwap::new(running), slots }))
+    }
+
+    /// What makes a service for each connection that thread number `thread` accepts.
+    pub fn service(&self, thread: usize) -> impl Fn(Peer) -> Connection + use<> {
+        let worker = Arc::clone(&self.threads[thread].worker);
+        move |peer| Connection::new(Arc::clone(&worker), peer)
+    }
+
+    /// What thread number `thread` has to do beside; does not end.
+    pub fn upkeep(&self, thread: usize) -> impl Future<Output = ()> + Send + use<> {
+        let worker = Arc::clone(&self.threads[thread].worker);
+        async move {
+            let mut ticks = tokio::time::interval(SWEEP);
+            ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                worker.load().sweep();
+            }
+        }
+    }
+
+    /// From now on requests are refused.
+    pub fn drain(&self) {
+        self.running.load().drain();
+    }
+
+    /// Counts and gauges, for a scrape.
+    pub fn metrics(self: &Arc<Self>) -> Metrics {
+        let proxy = Arc::clone(self);
+        Metrics {
+            slots: Arc::clone(&self.slots),
+            shards: self.threads.iter().map(|thread| Arc::clone(&thread.counts)).collect(),
+            gauges: Box::new(move || proxy.running.load().gauges(&proxy.workers())),
+        }
+    }
+
+    fn workers(&self) -> Vec<Arc<Worker>> {
+        self.threads.iter().map(|thread| thread.worker.load_full()).collect()
+    }
+
+    /// How things stand, for operators.
+    pub fn status(&self) -> Status {
+        let running = self.running.load();
+        let sources = running.sources.addresses().iter().enumerate().map(|(at, address)| SourceStatus {
+            address: address.map_or_else(|| "any".into(), |address| address.to_string()),
+            set_aside: running.sources.is_aside(at),
+        });
+        Status {
+            clock_skew_seconds: running.clock.skew_seconds(),
+            in_flight: running.in_flight.now(),
+            allowed_ips: running.settings.egress.allowed_ips.iter().map(ToString::to_string).collect(),
+            source_ips: sources.collect(),
+            upstreams: [&running.api, &running.recordings].map(|upstream| UpstreamStatus::of(upstream)).into(),
+        }
+    }
+}
+
+/// How things stand.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// How far the SaaS's clock is ahead of this host's.
+    pub clock_skew_seconds: f64,
+    /// Requests under way.
+    pub in_flight: usize,
+    /// The SaaS's whitelist, as configured.
+    pub allowed_ips: Vec<String>,
+    /// Where connections leave from.
+    pub source_ips: Vec<SourceStatus>,
+    /// The API and the recordings.
+    pub upstreams: Vec<UpstreamStatus>,
+}
+
+/// One source IP.
+#[derive(Debug, Clone, Serialize)]
+pub struct SourceStatus {
+    /// The address; `any`: the kernel's choice.
+    pub address: String,
+    /// Whether it fails where others do not.
+    pub set_aside: bool,
+}
+
+/// One upstream.
+#[derive(Debug, Clone, Serialize)]
+pub struct UpstreamStatus {
+    /// Its URL.
+    pub url: String,
+    /// Its addresses, as DNS last had them.
+    pub addresses: Vec<String>,
+    /// Those that are left alone at present.
+    pub open_circuits: Vec<String>,
+    /// Why the last DNS look-up failed, if it did.
+    pub dns_error: Option<String>,
+    /// Whether any address can be used.
+    pub healthy: bool,
+}
+
+impl UpstreamStatus {
+    fn of(upstream: &Upstream) -> Self {
+        let addresses: Vec<String> = upstream.name.addresses().iter().map(ToString::to_string).collect();
+        let open_circuits: Vec<String> = upstream.open_circuits().iter().map(ToString::to_string).collect();
+        Self {
+            url: upstream.origin.to_string(),
+            healthy: addresses.iter().any(|address| !open_circuits.contains(address)),
+            addresses,
+            open_circuits,
+            dns_error: upstream.name.last_error(),
+        }
+    }
+}
