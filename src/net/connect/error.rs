@@ -177,7 +177,9 @@ pub enum ProxyFailure {
     #[error("it does not speak SOCKS 5; should egress.proxy be an http:// one?")]
     NotSocks,
     /// It wants another way to log in than it was offered.
-    #[error("it accepts none of the ways to log in that it was offered; check the user and the password of egress.proxy, and whether it wants any")]
+    #[error(
+        "it accepts none of the ways to log in that it was offered; check the user and the password of egress.proxy, and whether it wants any"
+    )]
     NoMethod,
     /// It refused the login.
     #[error("it refused the user or the password of egress.proxy")]

@@ -8,7 +8,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{self, AlertDescription, CertificateError, ClientConfig, InvalidMessage, RootCertStore};
+use tokio_rustls::rustls::{
+    self, AlertDescription, CertificateError, ClientConfig, InvalidMessage, RootCertStore,
+};
 
 use super::{ConnectError, Connected, EgressError, Protocol, Stream};
 use crate::net::Http2;

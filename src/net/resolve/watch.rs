@@ -63,11 +63,7 @@ impl Shared {
     fn failed(&self, reason: &LookupFailure) {
         let known = self.load();
         let error = Some(Arc::from(reason.to_string()));
-        self.replace(Known {
-            addresses: Arc::clone(&known.addresses),
-            generation: known.generation,
-            error,
-        });
+        self.replace(Known { addresses: Arc::clone(&known.addresses), generation: known.generation, error });
     }
 
     fn replace(&self, next: Known) {
@@ -115,7 +111,12 @@ async fn look_up(lookup: &impl Lookup, host: &str) -> Result<(Vec<IpAddr>, Durat
 /// In the answer's order, each once, and no more than are of use.
 pub(super) fn endpoints(addresses: Vec<IpAddr>, port: u16) -> Arc<[SocketAddr]> {
     let mut seen = HashSet::new();
-    addresses.into_iter().filter(|ip| seen.insert(*ip)).take(MOST_ADDRESSES).map(|ip| SocketAddr::new(ip, port)).collect()
+    addresses
+        .into_iter()
+        .filter(|ip| seen.insert(*ip))
+        .take(MOST_ADDRESSES)
+        .map(|ip| SocketAddr::new(ip, port))
+        .collect()
 }
 
 fn same_set(one: &[SocketAddr], other: &[SocketAddr]) -> bool {
