@@ -1,6 +1,8 @@
 //! CONNECT: what is sent, and what the answers come to.
 
-use super::super::http_proxy::LONGEST_HEAD;
+use proptest::prelude::*;
+
+use super::super::http_proxy::{LONGEST_HEAD, status};
 use super::*;
 
 const PLAIN: &str = "CONNECT api.test:80 HTTP/1.1\r\nHost: api.test:80\r\n\r\n";
@@ -145,4 +147,19 @@ async fn a_proxy_that_never_answers_is_given_up() {
 fn a_proxys_login_is_not_shown() {
     let settings = through(EgressProxyKind::Connect, ([127, 0, 0, 1], 3128).into(), Some(("user", "s3cret")));
     assert!(!format!("{settings:?}").contains("s3cret"));
+}
+
+proptest! {
+    #[test]
+    fn any_head_can_be_judged(head in prop::collection::vec(any::<u8>(), 0..64)) {
+        let first = [b"HTTP/1.1 ", &head[..]].concat();
+        for head in [head, first] {
+            prop_assert!(status(&head).is_none_or(|status| (100..1000).contains(&status)));
+        }
+    }
+
+    #[test]
+    fn a_status_is_what_its_digits_say(code in 100..1000_u16, phrase in "[ -~]{0,20}") {
+        prop_assert_eq!(status(format!("HTTP/1.1 {code} {phrase}\r\n\r\n").as_bytes()), Some(code));
+    }
 }

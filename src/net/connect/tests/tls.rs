@@ -167,6 +167,19 @@ async fn a_server_in_the_clear_is_told() {
 }
 
 #[tokio::test]
+async fn what_the_server_refuses_for_is_told() {
+    for (alert, way_out) in [
+        (70, "it may want TLS older than 1.2"),
+        (112, "the server knows no host of this name: check the host of the URL"),
+    ] {
+        let (address, _heard) = proxy(vec![(1, vec![21, 3, 3, 0, 2, 2, alert])]).await;
+        let target = origin(Scheme::Https, "api.test", address.port());
+        let error = Connector::new(&settings()).unwrap().connect(&target, address, None).await.unwrap_err();
+        assert!(error.to_string().ends_with(way_out), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_handshake_that_never_ends_is_given_up() {
     let (listener, address) = listen().await;
     let connector = Connector::new(&settings()).unwrap();
