@@ -1,3 +1,4 @@
 //! Being built.
+pub mod openapi;
 mod settings;
 pub use settings::*;
