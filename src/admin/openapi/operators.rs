@@ -1,0 +1,214 @@
+//! What the admin listener serves: a table of operations, and the schemas of what they answer.
+
+use serde_json::{Map, Value, json};
+
+use super::{Parts, component, json_of};
+
+pub(super) const TAG: &str = "admin";
+pub(super) const SECURITY: &str = "adminToken";
+
+/// One operation of the admin API.
+struct Operation {
+    method: &'static str,
+    path: &'static str,
+    id: &'static str,
+    summary: &'static str,
+    /// Whether it asks for no token.
+    open: bool,
+    answers: &'static [Answer],
+}
+
+struct Answer {
+    status: &'static str,
+    when: &'static str,
+    content: Content,
+}
+
+/// What an answer holds.
+enum Content {
+    /// Text of this media type.
+    Text(&'static str),
+    /// JSON of this row of [`schemas`].
+    Json(&'static str),
+    /// JSON of any shape.
+    Any,
+}
+
+const fn get(
+    path: &'static str,
+    id: &'static str,
+    summary: &'static str,
+    answers: &'static [Answer],
+) -> Operation {
+    Operation { method: "get", path, id, summary, open: false, answers }
+}
+
+const fn open(mut operation: Operation) -> Operation {
+    operation.open = true;
+    operation
+}
+
+const fn ok(when: &'static str, content: Content) -> Answer {
+    Answer { status: "200", when, content }
+}
+
+/// All of them.
+const OPERATIONS: &[Operation] = &[
+    open(get(
+        "/healthz",
+        "healthz",
+        "Whether the process lives",
+        &[ok("It does.", Content::Text("text/plain"))],
+    )),
+    open(get(
+        "/readyz",
+        "readyz",
+        "Whether requests and callbacks may be sent here",
+        &[
+            ok("They may.", Content::Json("Readiness")),
+            Answer {
+                status: "503",
+                when: "They may not, as a check failed.",
+                content: Content::Json("Readiness"),
+            },
+        ],
+    )),
+    get(
+        "/metrics",
+        "metrics",
+        "Metrics for Prometheus",
+        &[ok("In Prometheus's text format.", Content::Text("text/plain"))],
+    ),
+    get("/openapi.json", "openapi", "This document", &[ok("An OpenAPI 3.1 document.", Content::Any)]),
+    get("/api/v1/status", "status", "How the gateway fares", &[ok("How it fares.", Content::Json("Status"))]),
+    get(
+        "/api/v1/config",
+        "config",
+        "The running configuration",
+        &[ok("With the keys of the file; secrets are `***`.", Content::Json("Config"))],
+    ),
+];
+
+/// What the answers are made of.
+fn schemas() -> [(&'static str, Value); 4] {
+    [("Problem", problem()), ("Readiness", readiness()), ("Status", status()), ("Config", config())]
+}
+
+pub(super) fn server() -> Value {
+    json!({
+        "url": "http://{address}",
+        "description": "The admin listener (`listen.admin`).",
+        "variables": { "address": { "default": "localhost:9090", "description": "Its host and port." } },
+    })
+}
+
+pub(super) fn add(parts: &mut Parts) {
+    parts.schemas.extend(schemas().map(|(name, schema)| (name.to_owned(), schema)));
+    parts.responses.insert("Problem".to_owned(), problem_response("What went wrong.", json!({})));
+    let authenticate = json!({ "WWW-Authenticate": component("headers", "Authenticate") });
+    let unauthorized = problem_response("The token is missing or wrong.", authenticate);
+    parts.responses.insert("Unauthorized".to_owned(), unauthorized);
+    for operation in OPERATIONS {
+        parts.operation(operation.path, operation.method, &server(), described(operation));
+    }
+}
+
+fn described(operation: &Operation) -> Value {
+    let security = if operation.open { json!([]) } else { json!([{ SECURITY: [] }]) };
+    json!({
+        "operationId": operation.id,
+        "tags": [TAG],
+        "summary": operation.summary,
+        "security": security,
+        "responses": responses(operation),
+    })
+}
+
+fn responses(operation: &Operation) -> Map<String, Value> {
+    let answers = operation.answers.iter();
+    let mut responses: Map<_, _> = answers
+        .map(|answer| {
+            let content = content(&answer.content);
+            (answer.status.to_owned(), json!({ "description": answer.when, "content": content }))
+        })
+        .collect();
+    if !operation.open {
+        responses.insert("401".to_owned(), component("responses", "Unauthorized"));
+    }
+    responses.insert("default".to_owned(), component("responses", "Problem"));
+    responses
+}
+
+fn content(content: &Content) -> Value {
+    match content {
+        Content::Text(media_type) => json!({ *media_type: { "schema": { "type": "string" } } }),
+        Content::Json(schema) => json_of(schema),
+        Content::Any => json!({ "application/json": { "schema": { "type": "object" } } }),
+    }
+}
+
+fn problem_response(description: &str, headers: Value) -> Value {
+    json!({
+        "description": description,
+        "headers": headers,
+        "content": { "application/problem+json": { "schema": component("schemas", "Problem") } },
+    })
+}
+
+fn problem() -> Value {
+    json!({
+        "type": "object",
+        "description": "A problem (RFC 9457).",
+        "properties": {
+            "type": { "type": "string", "format": "uri-reference", "default": "about:blank" },
+            "title": { "type": "string" },
+            "status": { "type": "integer", "minimum": 400, "maximum": 599 },
+            "detail": { "type": "string", "description": "What happened, and what to do." },
+            "instance": { "type": "string", "format": "uri-reference" },
+        },
+        "required": ["title", "status"],
+    })
+}
+
+fn readiness() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "ready": { "type": "boolean" },
+            "checks": {
+                "type": "object",
+                "description": "The outcome of each check, by its name.",
+                "additionalProperties": true,
+            },
+        },
+        "required": ["ready", "checks"],
+    })
+}
+
+fn status() -> Value {
+    json!({
+        "type": "object",
+        "description": "Further keys may be added.",
+        "properties": {
+            "version": { "type": "string" },
+            "uptime_seconds": { "type": "number", "minimum": 0 },
+            "config": { "type": "object", "description": "What became of the file when it was last read." },
+            "clock_skew_seconds": {
+                "type": ["number", "null"],
+                "description": "The SaaS's clock less this host's.",
+            },
+            "egress_ips": {
+                "type": "array",
+                "description": "Addresses that requests leave from; empty: as the kernel chooses.",
+                "items": { "type": "string" },
+            },
+            "upstream": { "type": "object", "description": "How the SaaS answers." },
+            "backlog": { "type": "object", "description": "Totals of what subscribers have yet to get." },
+        },
+        "required": ["version", "uptime_seconds"],
+    })
+}
+
+fn config() -> Value {
+    json!({ "type": "object", "description": "The keys of `config.yaml`." })
+}
