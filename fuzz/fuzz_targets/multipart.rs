@@ -32,9 +32,9 @@ fn cut<'a>(mut body: &'a [u8], lengths: &[u8]) -> Vec<&'a [u8]> {
     chunks
 }
 
-fuzz_target!(|input: (bool, Vec<u8>, &[u8])| {
+fuzz_target!(|input: (bool, Vec<u8>, Vec<u8>)| {
     let (quoted, lengths, body) = input;
-    let whole = verdict(quoted, [body]);
-    assert_eq!(whole, verdict(quoted, cut(body, &lengths)));
+    let whole = verdict(quoted, [&body]);
+    assert_eq!(whole, verdict(quoted, cut(&body, &lengths)));
     assert_eq!(whole, verdict(quoted, body.chunks(1)));
 });

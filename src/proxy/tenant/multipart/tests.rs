@@ -97,15 +97,9 @@ fn what_names_another_tenant_or_two() {
         let both = field("app_id", "1") + FILE + &field(name, "1") + end;
         assert_eq!(read(PLAIN, &both), Err(Denied::Twice), "{name}");
     }
-    assert_eq!(
-        verdict(
-            scan(PLAIN, &["\u{fffd}"]).unwrap(),
-            field("app_id", "X").replace('X', "\u{fffd}").as_bytes(),
-            &[]
-        )
-        .is_ok(),
-        false
-    );
+    let replaced =
+        [field("app_id", "").strip_suffix("\r\n").unwrap().as_bytes(), b"\xff\r\n--XbX--"].concat();
+    assert_eq!(verdict(scan(PLAIN, &["\u{fffd}"]).unwrap(), &replaced, &[]), Err(Denied::Foreign));
 }
 
 #[test]
