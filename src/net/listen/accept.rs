@@ -1,0 +1,161 @@
+//! The accept loop.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::Service;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinError, JoinSet};
+
+use super::connection::Terms;
+use super::proxy_header::{self, Header};
+use super::{Drain, Peer, Rejected};
+use crate::net::ListenSettings;
+
+/// How long to wait for files or memory to be had again, where nothing here tells when.
+const EXHAUSTED_PAUSE: Duration = Duration::from_secs(1);
+
+/// Accepts connections from `listener` on the current runtime, and answers their requests by the service that
+/// `make_service` makes for each; requests that do not get that far are answered by `rejections`. Returns when
+/// draining has begun and the connections have ended: those without a request under way at once, the others
+/// after its answer. Dropped before, it cuts them off.
+pub async fn serve<M, S, B>(
+    listener: std::net::TcpListener,
+    settings: &ListenSettings,
+    rejections: fn(Rejected) -> Response<Bytes>,
+    make_service: M,
+    drain: Drain,
+) where
+    M: Fn(Peer) -> S,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let listener = match listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener)) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, address = %settings.address, "cannot listen"),
+    };
+    let terms = Arc::new(Terms::new(settings, rejections));
+    let mut acceptor = Acceptor { listener, exhausted: false };
+    let mut arriving = JoinSet::new();
+    let mut open = JoinSet::new();
+    let mut draining = pin!(drain.started());
+    loop {
+        let arrival = tokio::select! {
+            biased;
+            () = &mut draining => break,
+            Some(ended) = open.join_next() => { ended_well(ended); continue },
+            Some(arrived) = arriving.join_next() => arrived.ok().flatten(),
+            (stream, socket) = acceptor.accept() => {
+                let arrival = Arrival {
+                    stream,
+                    peer: Peer::connected(socket, &settings.trusted_proxies),
+                    early: BytesMut::new(),
+                };
+                if settings.proxy_protocol && arrival.peer.trusted {
+                    arriving.spawn(arrival.introduced(terms.header_timeout, settings.trusted_proxies.clone()));
+                    continue;
+                }
+                Some(arrival)
+            }
+        };
+        if let Some(Arrival { stream, peer, early }) = arrival {
+            open.spawn(Arc::clone(&terms).attend(stream, early, make_service(peer), drain.clone()));
+        }
+    }
+    drop(acceptor);
+    drop(arriving);
+    while let Some(ended) = open.join_next().await {
+        ended_well(ended);
+    }
+}
+
+fn ended_well(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task panicked");
+    }
+}
+
+/// A connection that is about to be served.
+struct Arrival {
+    stream: TcpStream,
+    peer: Peer,
+    early: BytesMut,
+}
+
+impl Arrival {
+    /// Takes the PROXY header off; `None`, with the connection closed, where there is none.
+    async fn introduced(mut self, limit: Duration, trusted: crate::net::Networks) -> Option<Self> {
+        match proxy_header::receive(&mut self.stream, limit).await {
+            Ok((header, early)) => {
+                if let Header::Source(source) = header {
+                    self.peer = self.peer.passed_on(source, &trusted);
+                }
+                Some(Self { early, ..self })
+            }
+            Err(error) => {
+                tracing::debug!(peer = %self.peer.socket, error = &error as &dyn Error, "closed without a request");
+                None
+            }
+        }
+    }
+}
+
+struct Acceptor {
+    listener: TcpListener,
+    /// The last accept failed for want of something, and that has been said.
+    exhausted: bool,
+}
+
+impl Acceptor {
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    self.exhausted = false;
+                    // It can only fail on a connection that is gone already.
+                    let _ = stream.set_nodelay(true);
+                    return (stream, peer);
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => self.pause(&error).await,
+            }
+        }
+    }
+
+    async fn pause(&mut self, error: &io::Error) {
+        if !self.exhausted {
+            self.exhausted = true;
+            tracing::warn!(%error, "cannot accept connections; trying again every second");
+        }
+        tokio::time::sleep(EXHAUSTED_PAUSE).await;
+    }
+}
+
+/// Whether it is the connection that failed, before it could be accepted, not the accepting (accept(2)).
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkDown,
+        NetworkUnreachable, TimedOut,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionRefused
+            | ConnectionReset
+            | HostUnreachable
+            | Interrupted
+            | NetworkDown
+            | NetworkUnreachable
+            | TimedOut
+    )
+}

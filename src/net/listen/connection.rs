@@ -1,0 +1,98 @@
+//! One connection, from its first request to its end.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1::Builder;
+use hyper::service::Service;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::answer::{Answerer, UnderWay};
+use super::guard::Guard;
+use super::head::Limits;
+use super::linger::linger;
+use super::patience::Patience;
+use super::{Drain, Rejected};
+use crate::net::ListenSettings;
+
+/// hyper's own default; up to it the fields of a head are kept on the stack while it is read.
+const HYPERS_MAX_HEADERS: usize = 100;
+/// How much of a body hyper reads at most at a time, and how much of an answer it keeps to be written.
+const MIN_BUFFER: usize = 64 << 10;
+
+/// What holds for all connections of a listener.
+pub(super) struct Terms {
+    http: Builder,
+    limits: Limits,
+    pub(super) header_timeout: Duration,
+    rejections: fn(Rejected) -> Response<Bytes>,
+}
+
+impl Terms {
+    pub(super) fn new(settings: &ListenSettings, rejections: fn(Rejected) -> Response<Bytes>) -> Self {
+        let mut http = Builder::new();
+        // hyper's own limits lie outside those of the guard, which has answers for who runs into them.
+        http.header_read_timeout(None);
+        http.max_buf_size(settings.max_header_bytes.saturating_mul(2).max(MIN_BUFFER));
+        if settings.max_headers > HYPERS_MAX_HEADERS {
+            http.max_headers(settings.max_headers);
+        }
+        Self {
+            http,
+            limits: Limits { max_headers: settings.max_headers, max_bytes: settings.max_header_bytes },
+            header_timeout: settings.header_timeout,
+            rejections,
+        }
+    }
+
+    /// Answers the requests that come by `stream`, of which `early` has been read already.
+    pub(super) async fn attend<S, B>(self: Arc<Self>, stream: TcpStream, early: BytesMut, service: S, drain: Drain)
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+        B: http_body::Body<Data = Bytes> + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let under_way = Arc::<UnderWay>::default();
+        let patience = Patience::new(self.header_timeout);
+        let guard = Guard::new(stream, early, self.limits, patience, Arc::clone(&under_way));
+        let answerer = Answerer { service, rejections: self.rejections, under_way };
+        let mut connection = self.http.serve_connection(TokioIo::new(guard), answerer);
+        let mut draining = pin!(drain.started());
+        let mut told = false;
+        let mut waits = false;
+        let ended = poll_fn(|cx| {
+            // What has come is read before the connection is told to stop, lest a request be lost.
+            let ended = Pin::new(&mut connection).poll(cx);
+            if ended.is_ready() || told {
+                return ended;
+            }
+            // Polled once, to be woken by it; from then on a look at the flag does.
+            if !waits {
+                waits = true;
+                let _ = draining.as_mut().poll(cx);
+            }
+            if !drain.is_started() {
+                return Poll::Pending;
+            }
+            told = true;
+            Pin::new(&mut connection).graceful_shutdown();
+            Pin::new(&mut connection).poll(cx)
+        });
+        if let Err(error) = ended.await {
+            tracing::debug!(%error, "a client's connection ended early");
+        }
+        if let Some(stream) = connection.into_parts().io.into_inner().unfinished() {
+            // Boxed, as the task of each connection would have to be large enough for it.
+            Box::pin(linger(stream)).await;
+        }
+    }
+}

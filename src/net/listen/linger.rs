@@ -1,0 +1,37 @@
+//! The end of a connection whose client may still be sending.
+//!
+//! A socket closed with bytes unread, or reached by bytes after it was closed, answers with a reset, and the
+//! reset can overtake the answer that the client has yet to read (RFC 9112 §9.6).
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// How long a client has to notice that we are done.
+const TIME: Duration = Duration::from_secs(2);
+/// How much of what it still sends is read meanwhile.
+const BYTES: usize = 16 << 20;
+const BUFFER: usize = 16 << 10;
+
+/// Tells the client that no more will come, and reads what it sends away until it closes too, within bounds.
+pub(super) async fn linger(stream: TcpStream) {
+    // An error is the client gone, the bound run out a client that does not listen; both end the wait.
+    let _ = timeout(TIME, discard(stream)).await;
+}
+
+async fn discard(mut stream: TcpStream) -> io::Result<()> {
+    // Where hyper has done it already, this does nothing.
+    stream.shutdown().await?;
+    let mut buffer = vec![0; BUFFER];
+    let mut left = BYTES;
+    while left > 0 {
+        match stream.read(&mut buffer).await? {
+            0 => break,
+            read => left = left.saturating_sub(read),
+        }
+    }
+    Ok(())
+}
