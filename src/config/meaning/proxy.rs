@@ -1,0 +1,121 @@
+//! The request's way: apps, credentials, limits.
+
+use std::collections::BTreeMap;
+
+use secrecy::ExposeSecret;
+
+use super::{egress, listen, networks, unique};
+use crate::config::read::{At, Named, nearest};
+use crate::config::report::{Report, quote};
+use crate::config::scalars::{Count, EndpointName, Rate};
+use crate::config::written::{App, Credential, File, Limits, RateLimit, Upstream};
+use crate::proxy;
+use crate::xinyao::{self, Target, TargetSet};
+
+/// Settings of the proxy.
+pub(super) fn settings(file: &File, report: &mut Report) -> proxy::Settings {
+    let apps = &file.apps;
+    unique("app", apps.iter().map(|app| &app.name), report);
+    if apps.is_empty() && apps.sound {
+        let help = "add an entry to `apps` for each internal app, with the networks that it calls from";
+        report.warning(apps.place, "no apps: every request will be answered with 403").help(help);
+    }
+    proxy::Settings {
+        listen: listen::settings(file.listen.proxy.0, file),
+        upstream: upstream(&file.upstream),
+        egress: egress::settings(file, report),
+        credentials: credentials(&file.credentials, report),
+        apps: apps.iter().map(|written| app(written, &file.credentials, report)).collect(),
+        limits: limits(&file.limits),
+    }
+}
+
+fn upstream(written: &Upstream) -> proxy::UpstreamSettings {
+    proxy::UpstreamSettings {
+        base_url: written.base_url.0.clone(),
+        recordings_url: written.recordings_url.0.clone(),
+        extra_paths: written.extra_paths.iter().map(|prefix| prefix.0.clone()).collect(),
+        response_timeout: written.response_timeout.0,
+        max_in_flight: written.max_in_flight.size(),
+    }
+}
+
+fn limits(written: &Limits) -> proxy::LimitSettings {
+    proxy::LimitSettings {
+        global: rate(written.global.rate, written.global.burst),
+        max_body_bytes: written.max_body.0,
+        body_idle_timeout: written.body_idle_timeout.0,
+    }
+}
+
+fn rate(rate: Rate, burst: Option<Count>) -> proxy::Rate {
+    proxy::Rate { count: rate.count, per: rate.per, burst: burst.map_or_else(|| rate.second(), |burst| burst.0) }
+}
+
+fn credentials(
+    written: &At<Named<Credential>>,
+    report: &mut Report,
+) -> BTreeMap<String, xinyao::Credential> {
+    if written.is_empty() && written.sound {
+        let help = "credentials: { default: { apikey: ${XINYAO_APIKEY}, apisecret: ${XINYAO_APISECRET} } }";
+        report.fault(written.place, "no credentials: requests can't be signed").help(help);
+    }
+    let meant = written.iter().map(|(name, credential)| {
+        let apikey = credential.apikey.0.expose_secret();
+        if !apikey.bytes().all(|c| c.is_ascii_graphic() && c != b':') {
+            let fault = report.fault(credential.apikey.place, "an apikey has no spaces and no `:` in it");
+            fault.help("it stands in `Authorization: apikey:timestamp:digest` (§3)");
+        }
+        let apisecret = credential.apisecret.0.clone();
+        (name.clone(), xinyao::Credential { apikey: apikey.to_owned(), apisecret })
+    });
+    meant.collect()
+}
+
+fn app(written: &App, credentials: &Named<Credential>, report: &mut Report) -> proxy::AppSettings {
+    if written.networks.is_empty() && written.networks.sound {
+        let fault = report.warning(written.networks.place, "no networks: nothing is ever this app");
+        fault.help("list the CIDRs or addresses that it calls from");
+    }
+    known_credential(&written.credential, credentials, report);
+    proxy::AppSettings {
+        name: written.name.0.clone(),
+        networks: networks(&written.networks),
+        token: written.token.as_ref().map(|token| token.0.clone()),
+        credential: written.credential.value.clone(),
+        app_ids: written.app_ids.iter().map(|id| id.value.clone()).collect(),
+        endpoints: targets(&written.endpoints),
+        rate_limits: written.rate_limits.iter().map(|limit| rate_limit(limit)).collect(),
+        max_in_flight: written.max_in_flight.size(),
+    }
+}
+
+fn known_credential(name: &At<String>, credentials: &Named<Credential>, report: &mut Report) {
+    if !name.sound || credentials.is_empty() || credentials.contains_key(&name.value) {
+        return;
+    }
+    let names = || credentials.keys().map(String::as_str);
+    let hint = nearest(name, names()).map_or(String::new(), |meant| format!("; did you mean `{meant}`?"));
+    let known = names().collect::<Vec<_>>().join(", ");
+    let message = format!("no credential is named {}{hint}", quote(name));
+    report.fault(name.place, message).help(format!("there is: {known}"));
+}
+
+fn rate_limit(written: &RateLimit) -> proxy::RateLimit {
+    proxy::RateLimit {
+        rate: rate(*written.limit, *written.burst),
+        endpoints: targets(&written.endpoints),
+        max_wait: *written.max_wait,
+    }
+}
+
+fn targets(written: &[At<EndpointName>]) -> TargetSet {
+    if written.iter().any(|name| name.value == EndpointName::All) {
+        return TargetSet::ALL;
+    }
+    let named = written.iter().filter_map(|name| match name.value {
+        EndpointName::All => None,
+        EndpointName::One(target) => Some(target),
+    });
+    named.collect::<Vec<Target>>().into_iter().collect()
+}

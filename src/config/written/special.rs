@@ -1,0 +1,83 @@
+//! Values that may be written in more than one form.
+
+use std::net::IpAddr;
+
+use serde_json::{Value as Json, json};
+
+use crate::config::node::{Content, Node};
+use crate::config::read::{At, Reader, Value};
+use crate::config::record::record;
+use crate::config::report::quote;
+use crate::config::scalars::{Count, Rate};
+
+/// Which local addresses connections leave from.
+#[derive(Debug, Clone, Default)]
+pub(in crate::config) enum SourceIps {
+    /// Whatever the kernel chooses.
+    #[default]
+    None,
+    /// This host's that are allowed.
+    Auto,
+    /// These.
+    List(Vec<At<IpAddr>>),
+}
+
+impl Value for SourceIps {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<(Self, Json)> {
+        let Content::Scalar(scalar) = &node.content else {
+            let (list, shown) = Vec::read(node, reader)?;
+            return Some((Self::List(list), shown));
+        };
+        match scalar.text.as_str() {
+            "none" => Some((Self::None, "none".into())),
+            "auto" => Some((Self::Auto, "auto".into())),
+            _ => {
+                let message = format!("{} is neither none nor auto nor a list", quote(scalar.written()));
+                let fault = reader.report.fault(node.place, message);
+                fault.help("write `none`, `auto`, or addresses in brackets: [203.0.113.7]");
+                None
+            }
+        }
+    }
+
+    fn schema() -> Json {
+        let words = json!({"enum": ["none", "auto"]});
+        let variable = json!({"type": "string", "pattern": r"\$\{"});
+        let title = "none, auto, or a list of IP addresses";
+        json!({"title": title, "anyOf": [words, variable, Vec::<At<IpAddr>>::schema()]})
+    }
+}
+
+record! {
+    /// A rate with its burst.
+    struct RateAndBurst {
+        /// The sustained rate.
+        limit: Rate,
+        /// How many at once; unless given, one second's worth, at least 1.
+        burst: Option<Count> = "",
+    }
+}
+
+/// A rate, or a rate with its burst.
+#[derive(Debug, Clone, Default)]
+pub(in crate::config) struct GlobalRate {
+    /// The sustained rate.
+    pub(in crate::config) rate: Rate,
+    /// How many at once.
+    pub(in crate::config) burst: Option<Count>,
+}
+
+impl Value for GlobalRate {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<(Self, Json)> {
+        if let Content::Map(_) = &node.content {
+            let (both, shown) = RateAndBurst::read(node, reader)?;
+            return Some((Self { rate: *both.limit, burst: *both.burst }, shown));
+        }
+        let (rate, shown) = Rate::read(node, reader)?;
+        Some((Self { rate, burst: None }, shown))
+    }
+
+    fn schema() -> Json {
+        json!({"title": "a rate, or {limit, burst}", "anyOf": [Rate::schema(), RateAndBurst::schema()]})
+    }
+}
