@@ -1,1 +1,108 @@
-//! Being built.
+//! The command line: parses, prints, decides nothing.
+
+mod arguments;
+mod doctor;
+mod health;
+mod sign;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+
+use self::arguments::{Arguments, Command};
+use crate::config::{self, Loaded};
+use crate::{admin, app, telemetry};
+
+/// What was asked for is wrong: bad arguments, or a bad file.
+const USAGE: u8 = 2;
+
+/// How a command ended, when it did not end well.
+enum Failed {
+    /// What was asked for can't be done as it stands.
+    Usage(String),
+    /// It went wrong on the way.
+    Error(anyhow::Error),
+    /// All has been said already.
+    Told,
+}
+
+impl From<anyhow::Error> for Failed {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    // On a usage error clap prints it and exits with 2.
+    let arguments = Arguments::parse();
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed::Usage(message)) => {
+            eprintln!("{message}");
+            ExitCode::from(USAGE)
+        }
+        Err(Failed::Error(error)) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+        Err(Failed::Told) => ExitCode::FAILURE,
+    }
+}
+
+fn dispatch(arguments: &Arguments) -> Result<(), Failed> {
+    let file = arguments.config.as_path();
+    match arguments.command.as_ref().unwrap_or(&Command::Run) {
+        Command::Run => run(file),
+        Command::Check => check(file),
+        Command::Sign(asked) => sign::sign(asked, &load(file)?.config),
+        Command::Doctor => block_on(doctor::doctor(load(file)?.config)),
+        Command::Health => block_on(health::health(load(file)?.config.admin)),
+        Command::Schema => print_json(&config::schema()),
+        Command::Openapi => print_json(&admin::openapi::document()),
+    }
+}
+
+fn run(file: &Path) -> Result<(), Failed> {
+    let Loaded { config, warnings } = load(file)?;
+    telemetry::log::start(config.log);
+    for warning in &warnings {
+        tracing::warn!("{}", warning.message());
+    }
+    block_on(async { app::run(config).await.map_err(Failed::from) })
+}
+
+fn check(file: &Path) -> Result<(), Failed> {
+    let Loaded { warnings, .. } = load(file)?;
+    for warning in &warnings {
+        eprintln!("{warning}");
+    }
+    print(&format!("{} is valid\n", file.display()))
+}
+
+fn load(file: &Path) -> Result<Loaded, Failed> {
+    config::load(file, &config::Process).map_err(|faults| Failed::Usage(faults.to_string()))
+}
+
+/// Runs `task` on the thread's own runtime: what needs more threads starts them.
+fn block_on(task: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start the runtime")?.block_on(task)
+}
+
+fn print_json(value: &serde_json::Value) -> Result<(), Failed> {
+    print(&format!("{value:#}\n"))
+}
+
+/// Prints to standard output; that nobody reads it any more (`| head`) is no failure.
+fn print(text: &str) -> Result<(), Failed> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::from(error).into())
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

@@ -61,7 +61,11 @@ pub struct Loaded {
 pub fn load(path: &Path, environment: &dyn Environment) -> Result<Loaded, Faults> {
     let name = path.display().to_string();
     let text = environment.file(path).map_err(|error| {
-        Faults::of_file(&name, format!("the configuration can't be read: {error}"), "name it with --config FILE")
+        Faults::of_file(
+            &name,
+            format!("the configuration can't be read: {error}"),
+            "name it with --config FILE",
+        )
     })?;
     parse(&name, &text, environment)
 }

@@ -29,12 +29,12 @@ mod record;
 mod refusal;
 mod routing;
 mod running;
+mod send;
 mod settings;
 mod source;
 pub mod tenant;
 mod upstream;
 mod worker;
-mod send;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -53,17 +53,17 @@ use self::call::{Answered, Call, Refused};
 use self::gate::Gate;
 use self::limiting::LimitLayer;
 use self::send::{Send as Sending, SignLayer};
-use crate::net::headers;
 use self::worker::Worker;
+use crate::net::headers;
 use crate::net::listen::{Peer, Rejected};
 
 pub use self::answer::Answer;
-pub use self::handle::{Proxy, SourceStatus, Status, UpstreamStatus};
+pub use self::clock::parse_date;
+pub use self::handle::{EgressStatus, Proxy, SourceStatus, Status, UpstreamStatus};
 pub use self::metrics::Metrics;
 pub use self::refusal::Refusal;
 pub use self::running::{AccessLog, StartError};
 pub use self::settings::{AppSettings, LimitSettings, Rate, RateLimit, Settings, UpstreamSettings};
-
 
 /// The request's way: the first line sees the call first.
 fn stack() -> impl Service<Call, Response = Answered, Error = Refused, Future: Send> {
@@ -94,7 +94,9 @@ fn not_draining(call: &mut Call) -> Result<(), Refusal> {
 
 fn clean_headers(call: &mut Call) -> Result<(), Refusal> {
     headers::strip_for_upstream(&mut call.head.headers, |name: &HeaderName| {
-        name == header::COOKIE || name.as_str() == "idempotency-key" || name.as_str().starts_with("x-gateway-")
+        name == header::COOKIE
+            || name.as_str() == "idempotency-key"
+            || name.as_str().starts_with("x-gateway-")
     });
     Ok(())
 }

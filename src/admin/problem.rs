@@ -1,8 +1,8 @@
 //! Errors as `application/problem+json` (RFC 9457).
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 
 /// What went wrong, and the way out.
 #[derive(Debug)]
@@ -19,7 +19,10 @@ impl Problem {
 
     /// The token is missing or wrong.
     pub fn unauthorized() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "send `Authorization: Bearer <token>` with the configured admin.token")
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "send `Authorization: Bearer <token>` with the configured admin.token",
+        )
     }
 }
 

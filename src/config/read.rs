@@ -123,7 +123,8 @@ impl<T: Scalar> Value for T {
             }
         };
         if T::BARE && scalar.quoted && scalar.before.is_none() {
-            let fault = reader.report.fault(node.place, format!("expected {}, found text in quotes", T::NAME));
+            let fault =
+                reader.report.fault(node.place, format!("expected {}, found text in quotes", T::NAME));
             fault.help("write it without the quotes");
             return None;
         }

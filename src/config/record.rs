@@ -80,7 +80,8 @@ pub(super) fn object<const N: usize>(doc: &str, fields: [(Field, &str, Json); N]
         let file_key = format!("{}_file", field.key);
         if field.secret {
             let text = format!("A file that holds `{}`; its last newline is cut.", field.key);
-            let path = json!({"type": ["string", "array", "null"], "title": "path of a file", "description": text});
+            let path =
+                json!({"type": ["string", "array", "null"], "title": "path of a file", "description": text});
             properties.insert(file_key.clone(), path);
         }
         match field.default {

@@ -70,7 +70,8 @@ impl Scalar for Name {
     fn parse(text: &str) -> Result<Self, Bad> {
         let allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
         if text.is_empty() || text.len() > Self::MAX_BYTES || !text.bytes().all(allowed) {
-            let help = "names are made of a-z, 0-9 and `-`, at most 64 of them: they stand in URLs and metrics";
+            let help =
+                "names are made of a-z, 0-9 and `-`, at most 64 of them: they stand in URLs and metrics";
             return Err(Bad::new("is no name", help));
         }
         Ok(Self(text.to_owned()))

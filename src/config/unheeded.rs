@@ -14,7 +14,11 @@ pub(super) fn warn(file: &File, report: &mut Report) {
     }
     let callbacks = &file.callbacks;
     let set = [
-        (*callbacks.team_url_outside != Outside::Reject, "callbacks.team_url_outside", callbacks.team_url_outside.place),
+        (
+            *callbacks.team_url_outside != Outside::Reject,
+            "callbacks.team_url_outside",
+            callbacks.team_url_outside.place,
+        ),
         (callbacks.team_url_networks.given, "callbacks.team_url_networks", callbacks.team_url_networks.place),
         (file.limits.shared.is_some(), "limits.shared", file.limits.shared.place),
         (file.store.postgres.is_some(), "store.postgres", file.store.postgres.place),

@@ -13,8 +13,8 @@ use ipnet::IpNet;
 use super::read::{At, Named};
 use super::record::record;
 use super::scalars::{
-    Address, BaseUrl, CollectorUrl, Count, FilePath, OriginUrl, PathPrefix, ProxyUrl, RedisUrl, Secret, Size, Timeout,
-    choice,
+    Address, BaseUrl, CollectorUrl, Count, FilePath, OriginUrl, PathPrefix, ProxyUrl, RedisUrl, Secret, Size,
+    Timeout, choice,
 };
 
 pub(super) use apps::{App, Checks, RateLimit};

@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_yaml::granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, Tag, options};
+use serde_yaml::granit_parser::{
+    Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, Tag, options,
+};
 
 use super::node::{Content, Entry, Node, Place, Scalar};
 use super::report::{Report, quote};
@@ -33,8 +35,8 @@ pub(super) fn parse(text: &str, report: &mut Report) -> Option<Node> {
 
 /// A default, or another text of our own, as if it stood at `place`.
 pub(super) fn snippet(text: &str, place: Place) -> Node {
-    let mut node = parse(text, &mut Report::new("", text))
-        .unwrap_or_else(|| Node::scalar(place, Scalar::default()));
+    let mut node =
+        parse(text, &mut Report::new("", text)).unwrap_or_else(|| Node::scalar(place, Scalar::default()));
     node.move_to(place);
     node
 }
@@ -71,10 +73,7 @@ impl<'t> Builder<'t, '_> {
                     fault.help("the gateway reads one document a file; remove the `---` and what follows");
                     return Ok(root);
                 }
-                Event::StreamStart
-                | Event::StreamEnd
-                | Event::DocumentStart(..)
-                | Event::DocumentEnd => {}
+                Event::StreamStart | Event::StreamEnd | Event::DocumentStart(..) | Event::DocumentEnd => {}
                 event => root = Some(self.node(event, span, 0)?),
             }
         }

@@ -97,7 +97,9 @@ async fn connect(
     let making = async {
         let connected = running.connector.connect(&upstream.origin, route.address, source).await;
         let connected = connected.map_err(|error| match &error {
-            ConnectError::Tcp(io) if io.kind() == std::io::ErrorKind::AddrNotAvailable => Failed::Source(error),
+            ConnectError::Tcp(io) if io.kind() == std::io::ErrorKind::AddrNotAvailable => {
+                Failed::Source(error)
+            }
             _ => Failed::Connect(error),
         })?;
         Lane::begin(connected, route, worker.open(route.source)).await.map_err(Failed::Preface)
@@ -126,7 +128,9 @@ async fn addresses(
 /// A source IP that could not reach an address which another one then reached is at fault itself.
 fn blame(worker: &Arc<Worker>, route: Route, tried: &[Route]) {
     worker.running.sources.works(route.source);
-    for failed in tried.iter().filter(|failed| failed.address == route.address && failed.source != route.source) {
+    for failed in
+        tried.iter().filter(|failed| failed.address == route.address && failed.source != route.source)
+    {
         set_aside(worker, failed.source);
     }
 }

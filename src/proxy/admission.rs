@@ -20,7 +20,8 @@ use crate::net::client_address::client_address;
 /// No app has the address, or those that have it want another token.
 pub fn admit(call: &mut Call) -> Result<(), Refusal> {
     let running = &call.worker.running;
-    let address = client_address(&call.record.peer, &call.head.headers, &running.settings.listen.trusted_proxies);
+    let address =
+        client_address(&call.record.peer, &call.head.headers, &running.settings.listen.trusted_proxies);
     call.record.client = address;
     let candidates = running.admission.candidates(address);
     let token = bearer(&call.head.headers);
@@ -54,7 +55,10 @@ impl Admission {
         let networks = settings.iter().flat_map(|app| app.networks.iter());
         for network in networks {
             // One look-up must give all: a narrow network lists the apps of the wider ones around it too.
-            let around = settings.iter().zip(apps).filter(|(app, _)| app.networks.iter().any(|n| n.contains(&network)));
+            let around = settings
+                .iter()
+                .zip(apps)
+                .filter(|(app, _)| app.networks.iter().any(|n| n.contains(&network)));
             let around: Vec<Arc<App>> = around.map(|(_, app)| Arc::clone(app)).collect();
             match network {
                 IpNet::V4(net) => drop(admission.v4.insert(net, around)),

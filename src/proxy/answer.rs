@@ -104,7 +104,9 @@ impl Body for Answer {
         let this = self.get_mut();
         let frame = match &mut this.source {
             Source::Whole(bytes) => {
-                return Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|b| Ok(Frame::data(b))));
+                return Poll::Ready(
+                    bytes.take().filter(|bytes| !bytes.is_empty()).map(|b| Ok(Frame::data(b))),
+                );
             }
             Source::Along(along) => ready!(along.poll_frame(cx)),
             Source::Apart(body) => ready!(Pin::new(body).poll_frame(cx)),

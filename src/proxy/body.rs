@@ -69,7 +69,10 @@ where
 /// How a body is to be treated.
 enum Plan {
     /// Read whole; over `max_bytes` is `excess`'s refusal.
-    Read { max_bytes: u64, tenants: Option<Arc<Tenants>> },
+    Read {
+        max_bytes: u64,
+        tenants: Option<Arc<Tenants>>,
+    },
     Stream(Option<MultipartScan>),
 }
 
@@ -81,7 +84,9 @@ async fn prepare(call: &mut Call) -> Result<(), Refusal> {
         return Err(Refusal::BodyTooLarge(max_bytes));
     }
     let plan = plan(call, incoming)?;
-    let Outgoing::Raw(incoming) = std::mem::replace(&mut call.body, Outgoing::Whole(None)) else { return Ok(()) };
+    let Outgoing::Raw(incoming) = std::mem::replace(&mut call.body, Outgoing::Whole(None)) else {
+        return Ok(());
+    };
     match plan {
         Plan::Read { max_bytes, tenants } => {
             let started = Instant::now();
@@ -125,7 +130,9 @@ fn plan_scan(call: &Call, exact: Option<u64>) -> Result<Plan, Refusal> {
     let content_type = call.head.headers.get(header::CONTENT_TYPE);
     let multipart = match call.record.target {
         Some(Target::Endpoint(endpoint)) => endpoint.spec().body == BodyKind::Multipart,
-        _ => content_type.is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"multipart/")),
+        _ => {
+            content_type.is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"multipart/"))
+        }
     };
     if multipart {
         let content_type = content_type.ok_or_else(|| unreadable("it has no content-type"))?;
@@ -175,7 +182,9 @@ async fn next(mut incoming: Pin<&mut Incoming>, max_pause: Duration) -> Result<O
                     Err(_) => continue,
                 },
                 Poll::Ready(Some(Err(_))) => {
-                    return Poll::Ready(Err(Refusal::Invalid("the body's framing is broken, or it ended early")));
+                    return Poll::Ready(Err(Refusal::Invalid(
+                        "the body's framing is broken, or it ended early",
+                    )));
                 }
                 Poll::Ready(None) => return Poll::Ready(Ok(None)),
                 Poll::Pending => {}

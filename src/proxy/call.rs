@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use http::request::Parts;
 use http::Response;
+use http::request::Parts;
 
 use super::answer::Answer;
 use super::outgoing::Outgoing;

@@ -34,7 +34,8 @@ pub enum Change {
 impl Clock {
     /// Unix seconds to sign with at `now`.
     pub fn timestamp(&self, now: SystemTime) -> u64 {
-        let skew_ms = if self.corrected.load(Ordering::Relaxed) { self.skew_ms.load(Ordering::Relaxed) } else { 0 };
+        let skew_ms =
+            if self.corrected.load(Ordering::Relaxed) { self.skew_ms.load(Ordering::Relaxed) } else { 0 };
         let seconds = (unix_ms(now) + skew_ms).div_euclid(1000);
         u64::try_from(seconds).unwrap_or(0)
     }
@@ -92,9 +93,9 @@ pub fn parse_date(text: &[u8]) -> Option<u64> {
         return None;
     }
     let number = |from: usize, to: usize| {
-        text[from..to].iter().try_fold(0_u64, |sum, digit| {
-            digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0'))
-        })
+        text[from..to]
+            .iter()
+            .try_fold(0_u64, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0')))
     };
     let (day, year) = (number(5, 7)?, number(12, 16)?);
     let (hour, minute, second) = (number(17, 19)?, number(20, 22)?, number(23, 25)?);

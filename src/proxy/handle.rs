@@ -7,12 +7,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use serde::Serialize;
 
+use super::Connection;
 use super::metrics::{Counts, Metrics, Slots};
 use super::running::{AccessLog, Running, StartError};
 use super::settings::Settings;
 use super::upstream::Upstream;
 use super::worker::Worker;
-use super::Connection;
 use crate::net::listen::Peer;
 
 /// How often unused connections to the upstream are looked through.
@@ -101,9 +101,13 @@ impl Proxy {
         Status {
             clock_skew_seconds: running.clock.skew_seconds(),
             in_flight: running.in_flight.now(),
-            allowed_ips: running.settings.egress.allowed_ips.iter().map(ToString::to_string).collect(),
-            source_ips: sources.collect(),
-            upstreams: [&running.api, &running.recordings].map(|upstream| UpstreamStatus::of(upstream)).into(),
+            egress: EgressStatus {
+                allowed_ips: running.settings.egress.allowed_ips.iter().map(ToString::to_string).collect(),
+                source_ips: sources.collect(),
+            },
+            upstreams: [&running.api, &running.recordings]
+                .map(|upstream| UpstreamStatus::of(upstream))
+                .into(),
         }
     }
 }
@@ -115,12 +119,19 @@ pub struct Status {
     pub clock_skew_seconds: f64,
     /// Requests under way.
     pub in_flight: usize,
-    /// The SaaS's whitelist, as configured.
-    pub allowed_ips: Vec<String>,
     /// Where connections leave from.
-    pub source_ips: Vec<SourceStatus>,
+    pub egress: EgressStatus,
     /// The API and the recordings.
     pub upstreams: Vec<UpstreamStatus>,
+}
+
+/// Where connections leave from.
+#[derive(Debug, Clone, Serialize)]
+pub struct EgressStatus {
+    /// The SaaS's whitelist, as configured.
+    pub allowed_ips: Vec<String>,
+    /// The source IPs.
+    pub source_ips: Vec<SourceStatus>,
 }
 
 /// One source IP.

@@ -70,7 +70,9 @@ async fn admit(call: &mut Call) -> Result<(), Refusal> {
                 call.record.waited += delay;
                 from = at;
             }
-            Verdict::Refused { policy, retry_after } => return Err(Refusal::RateLimited { policy, retry_after }),
+            Verdict::Refused { policy, retry_after } => {
+                return Err(Refusal::RateLimited { policy, retry_after });
+            }
         }
     }
     match running.global.admit() {

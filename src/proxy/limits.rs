@@ -128,7 +128,9 @@ impl Limits {
                         *standing = Some(Standing { at, remaining, reset: limit.reset(remaining) });
                     }
                 }
-                Said::NotFor(delay) if waited + delay <= limit.max_wait => return Verdict::Wait { at, delay },
+                Said::NotFor(delay) if waited + delay <= limit.max_wait => {
+                    return Verdict::Wait { at, delay };
+                }
                 Said::NotFor(retry_after) => {
                     let reset = retry_after.as_secs() + 1;
                     *standing = Some(Standing { at, remaining: 0, reset });
@@ -206,9 +208,8 @@ mod tests {
             assert!(matches!(verdict, Verdict::Refused { policy, .. } if policy == "outnum"));
         }
         // The refused ones took nothing from the limit of all.
-        let admitted = (0..9).filter(|_| {
-            matches!(limits.admit(TASKLIST, 0, Duration::ZERO, &mut None), Verdict::Admitted)
-        });
+        let admitted = (0..9)
+            .filter(|_| matches!(limits.admit(TASKLIST, 0, Duration::ZERO, &mut None), Verdict::Admitted));
         assert_eq!(admitted.count(), 4);
     }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::metrics::MetricType;
 
 use super::app::NOBODY;
 use super::record::Record;
@@ -187,7 +187,11 @@ impl Gauge {
     const ALL: [(Self, &'static str, &'static str); 3] = [
         (Self::Connections, "xinyao_upstream_connections", "Connections to the upstream"),
         (Self::InFlight, "xinyao_in_flight", "Requests under way, answers being streamed included"),
-        (Self::ClockSkew, "xinyao_clock_skew_seconds", "How far the upstream's clock is ahead of this host's"),
+        (
+            Self::ClockSkew,
+            "xinyao_clock_skew_seconds",
+            "How far the upstream's clock is ahead of this host's",
+        ),
     ];
 }
 
@@ -236,8 +240,12 @@ impl Collector for Metrics {
             ];
             ConstCounter::new(*count).encode(requests.encode_family(&labels)?)?;
         }
-        let mut limited =
-            family(&mut encoder, "xinyao_rate_limited", "Requests refused by a rate limit", MetricType::Counter)?;
+        let mut limited = family(
+            &mut encoder,
+            "xinyao_rate_limited",
+            "Requests refused by a rate limit",
+            MetricType::Counter,
+        )?;
         for ((app, row), count) in &sum.limited {
             let labels = [("app", name(*app)), ("endpoint", endpoint(*row).into())];
             ConstCounter::new(*count).encode(limited.encode_family(&labels)?)?;
@@ -251,7 +259,8 @@ impl Collector for Metrics {
 }
 
 fn encode_codes(encoder: &mut DescriptorEncoder, sum: &Counts) -> fmt::Result {
-    let mut family = family(encoder, "xinyao_upstream_code", "Codes of the upstream's answers", MetricType::Counter)?;
+    let mut family =
+        family(encoder, "xinyao_upstream_code", "Codes of the upstream's answers", MetricType::Counter)?;
     for (row, codes) in sum.codes.iter().enumerate() {
         for (code, count) in codes {
             let code = match code {

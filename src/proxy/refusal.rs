@@ -26,7 +26,9 @@ pub enum Refusal {
     )]
     BadToken(IpAddr),
     /// No app has the address.
-    #[error("no app is configured for address {0}; ask the gateway's operator to add it to an app's networks")]
+    #[error(
+        "no app is configured for address {0}; ask the gateway's operator to add it to an app's networks"
+    )]
     NotAllowed(IpAddr),
     /// The app lacks the right.
     #[error("app {app} may not call {target}; ask the gateway's operator to add it to the app's endpoints")]

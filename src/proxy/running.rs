@@ -86,9 +86,8 @@ impl Running {
     pub fn new(settings: Settings, log: AccessLog, slots: &Slots) -> Result<Arc<Self>, StartError> {
         let connector = Connector::new(&settings.egress)?;
         let apps = settings.apps.iter().map(|app| {
-            let credential = settings.credentials.get(&app.credential).ok_or_else(|| StartError::Credential {
-                app: app.name.clone(),
-                credential: app.credential.clone(),
+            let credential = settings.credentials.get(&app.credential).ok_or_else(|| {
+                StartError::Credential { app: app.name.clone(), credential: app.credential.clone() }
             })?;
             Ok(Arc::new(App::new(app, credential.clone(), slots.of(&app.name))))
         });
@@ -132,11 +131,8 @@ impl Running {
 
     /// The gauges as they stand.
     pub fn gauges(&self, workers: &[Arc<Worker>]) -> Vec<Reading> {
-        let mut readings = vec![Reading {
-            metric: Gauge::ClockSkew,
-            labels: Vec::new(),
-            value: self.clock.skew_seconds(),
-        }];
+        let mut readings =
+            vec![Reading { metric: Gauge::ClockSkew, labels: Vec::new(), value: self.clock.skew_seconds() }];
         readings.extend(self.apps.iter().map(|app| Reading {
             metric: Gauge::InFlight,
             labels: vec![("app", app.name.clone())],
@@ -148,10 +144,12 @@ impl Running {
                 .iter()
                 .map(|worker| worker.connections(at))
                 .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-            readings.extend([("idle", idle), ("active", open.saturating_sub(idle))].map(|(state, count)| Reading {
-                metric: Gauge::Connections,
-                labels: vec![("source_ip", source.clone()), ("state", state.to_owned())],
-                value: count as f64,
+            readings.extend([("idle", idle), ("active", open.saturating_sub(idle))].map(|(state, count)| {
+                Reading {
+                    metric: Gauge::Connections,
+                    labels: vec![("source_ip", source.clone()), ("state", state.to_owned())],
+                    value: count as f64,
+                }
             }));
         }
         readings

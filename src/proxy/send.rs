@@ -216,11 +216,16 @@ fn observe_clock(response: &Response<Answer>, worker: &Worker, upstream: &Arc<Up
     if !Arc::ptr_eq(upstream, &running.api) {
         return;
     }
-    let Some(date) = response.headers().get(DATE).and_then(|date| worker.date(date.as_bytes())) else { return };
+    let Some(date) = response.headers().get(DATE).and_then(|date| worker.date(date.as_bytes())) else {
+        return;
+    };
     match running.clock.observe(date, SystemTime::now(), started.elapsed()) {
         Change::None => {}
         Change::Corrected(skew_ms) => {
-            tracing::warn!(skew_seconds = skew_ms / 1000, "this host's clock is off; signing with the upstream's time");
+            tracing::warn!(
+                skew_seconds = skew_ms / 1000,
+                "this host's clock is off; signing with the upstream's time"
+            );
         }
         Change::Agreed => tracing::info!("this host's clock agrees with the upstream's again"),
     }

@@ -85,7 +85,8 @@ impl Worker {
     /// Lets go of connections that are no longer wanted.
     pub fn sweep(&self) {
         let timeout = self.running.settings.egress.idle_timeout;
-        for (upstream, pool) in [(&self.running.api, &self.api), (&self.running.recordings, &self.recordings)] {
+        for (upstream, pool) in [(&self.running.api, &self.api), (&self.running.recordings, &self.recordings)]
+        {
             let addresses = upstream.name.addresses();
             if let Ok(mut pool) = pool.lock() {
                 pool.sweep(timeout, |address: SocketAddr| addresses.contains(&address));

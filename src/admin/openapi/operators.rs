@@ -54,12 +54,7 @@ const fn ok(when: &'static str, content: Content) -> Answer {
 
 /// All of them.
 const OPERATIONS: &[Operation] = &[
-    open(get(
-        "/healthz",
-        "healthz",
-        "Whether the process lives",
-        &[ok("It does.", Content::Text("text/plain"))],
-    )),
+    open(get("/healthz", "healthz", "Whether the process lives", &[ok("It does.", Content::Any)])),
     open(get(
         "/readyz",
         "readyz",
@@ -77,7 +72,7 @@ const OPERATIONS: &[Operation] = &[
         "/metrics",
         "metrics",
         "Metrics for Prometheus",
-        &[ok("In Prometheus's text format.", Content::Text("text/plain"))],
+        &[ok("In the OpenMetrics text format.", Content::Text("application/openmetrics-text"))],
     ),
     get("/openapi.json", "openapi", "This document", &[ok("An OpenAPI 3.1 document.", Content::Any)]),
     get("/api/v1/status", "status", "How the gateway fares", &[ok("How it fares.", Content::Json("Status"))]),
@@ -178,7 +173,11 @@ fn readiness() -> Value {
             "checks": {
                 "type": "object",
                 "description": "The outcome of each check, by its name.",
-                "additionalProperties": true,
+                "additionalProperties": {
+                    "type": "object",
+                    "properties": { "ok": { "type": "boolean" }, "detail": { "type": "string" } },
+                    "required": ["ok", "detail"],
+                },
             },
         },
         "required": ["ready", "checks"],
@@ -197,12 +196,12 @@ fn status() -> Value {
                 "type": ["number", "null"],
                 "description": "The SaaS's clock less this host's.",
             },
-            "egress_ips": {
-                "type": "array",
-                "description": "Addresses that requests leave from; empty: as the kernel chooses.",
-                "items": { "type": "string" },
+            "in_flight": { "type": "integer", "description": "Requests under way." },
+            "egress": {
+                "type": "object",
+                "description": "The whitelisted addresses, and those that connections leave from.",
             },
-            "upstream": { "type": "object", "description": "How the SaaS answers." },
+            "upstreams": { "type": "array", "description": "The API and the recordings: addresses and health." },
             "backlog": { "type": "object", "description": "Totals of what subscribers have yet to get." },
         },
         "required": ["version", "uptime_seconds"],

@@ -59,7 +59,8 @@ fn check(written: &Egress, report: &mut Report) {
 fn check_source(source: &At<IpAddr>, allowed: &[At<IpAddr>], report: &mut Report) {
     if allowed.iter().all(|allowed| allowed.value != source.value) {
         let message = format!("source IP {} is not in `allowed_ips`", source.value);
-        let help = "the SaaS refuses what comes from elsewhere: register it there, and list it in `allowed_ips`";
+        let help =
+            "the SaaS refuses what comes from elsewhere: register it there, and list it in `allowed_ips`";
         report.fault(source.place, message).help(help);
     }
 }

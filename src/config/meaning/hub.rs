@@ -47,7 +47,9 @@ struct Known {
 impl Known {
     fn chosen(&self, written: &At<Vec<At<AppName>>>, report: &mut Report) -> Apps {
         if written.is_empty() && written.sound {
-            report.warning(written.place, "an empty list: it is for no app").help("write `[\"*\"]` for all apps");
+            report
+                .warning(written.place, "an empty list: it is for no app")
+                .help("write `[\"*\"]` for all apps");
         }
         let mut named = Vec::new();
         for app in &written.value {
@@ -165,7 +167,8 @@ fn inbound(written: &Inbound, known: &Known, report: &mut Report) -> InboundSett
     unique("responder", written.responders.iter().map(|responder| &responder.name), report);
     let hedged = *written.strategy == Strategy::Priority && written.responders.len() > 1;
     if hedged && *written.hedge_after >= written.deadline.0 && written.hedge_after.sound {
-        let message = "`hedge_after` is not before `deadline`: the next responder is asked only after a failure";
+        let message =
+            "`hedge_after` is not before `deadline`: the next responder is asked only after a failure";
         report.warning(written.hedge_after.place, message).help("let it be a part of the deadline");
     }
     InboundSettings {

@@ -78,6 +78,8 @@ fn callbacks_key(file: &File, report: &mut Report) {
         report.fault(place, message).help(help);
     } else {
         let message = "without `callbacks.key` no callback URL can be made, and none is accepted";
-        report.warning(keys.place, message).help("set `callbacks.key`, or ignore this if nothing pushes here");
+        report
+            .warning(keys.place, message)
+            .help("set `callbacks.key`, or ignore this if nothing pushes here");
     }
 }

@@ -49,13 +49,14 @@ fn limits(written: &Limits) -> proxy::LimitSettings {
 }
 
 fn rate(rate: Rate, burst: Option<Count>) -> proxy::Rate {
-    proxy::Rate { count: rate.count, per: rate.per, burst: burst.map_or_else(|| rate.second(), |burst| burst.0) }
+    proxy::Rate {
+        count: rate.count,
+        per: rate.per,
+        burst: burst.map_or_else(|| rate.second(), |burst| burst.0),
+    }
 }
 
-fn credentials(
-    written: &At<Named<Credential>>,
-    report: &mut Report,
-) -> BTreeMap<String, xinyao::Credential> {
+fn credentials(written: &At<Named<Credential>>, report: &mut Report) -> BTreeMap<String, xinyao::Credential> {
     if written.is_empty() && written.sound {
         let help = "credentials: { default: { apikey: ${XINYAO_APIKEY}, apisecret: ${XINYAO_APISECRET} } }";
         report.fault(written.place, "no credentials: requests can't be signed").help(help);

@@ -53,7 +53,11 @@ impl<'n> Fields<'n> {
     }
 
     /// Takes a field; what is absent or faulty is its default, or nothing at all.
-    pub(in crate::config) fn take<T: Value + Default>(&mut self, field: Field, reader: &mut Reader<'_>) -> At<T> {
+    pub(in crate::config) fn take<T: Value + Default>(
+        &mut self,
+        field: Field,
+        reader: &mut Reader<'_>,
+    ) -> At<T> {
         let before = reader.report.trouble();
         let node = self.node(field, reader);
         let given = node.is_some();
@@ -75,7 +79,13 @@ impl<'n> Fields<'n> {
         self.shown.into()
     }
 
-    fn stand_in<T: Value>(&self, field: Field, given: bool, place: Place, reader: &mut Reader<'_>) -> Option<At<T>> {
+    fn stand_in<T: Value>(
+        &self,
+        field: Field,
+        given: bool,
+        place: Place,
+        reader: &mut Reader<'_>,
+    ) -> Option<At<T>> {
         if let Some(default) = field.default {
             let mut node = yaml::snippet(default, place);
             substitute::substitute(&mut node, field.key, reader.environment, reader.report);

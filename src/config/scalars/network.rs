@@ -64,9 +64,12 @@ mod tests {
 
     #[test]
     fn a_network_is_a_cidr_or_an_address() {
-        for (text, network) in
-            [("10.20.0.0/16", "10.20.0.0/16"), ("10.1.2.3", "10.1.2.3/32"), ("::1", "::1/128"), ("::/0", "::/0")]
-        {
+        for (text, network) in [
+            ("10.20.0.0/16", "10.20.0.0/16"),
+            ("10.1.2.3", "10.1.2.3/32"),
+            ("::1", "::1/128"),
+            ("::/0", "::/0"),
+        ] {
             assert_eq!(<IpNet as Scalar>::parse(text), Ok(network.parse().unwrap()), "{text}");
         }
         for text in ["", "10.20.0.0/33", "10.20", "10.20.0.0/", "localhost", "fd00::/129"] {

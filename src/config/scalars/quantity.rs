@@ -203,12 +203,19 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, ms) in
-            [("500ms", 500), ("3s", 3000), ("10m", 600_000), ("2h", 7_200_000), ("7d", 604_800_000), ("0s", 0)]
-        {
+        for (text, ms) in [
+            ("500ms", 500),
+            ("3s", 3000),
+            ("10m", 600_000),
+            ("2h", 7_200_000),
+            ("7d", 604_800_000),
+            ("0s", 0),
+        ] {
             assert_eq!(Duration::parse(text), Ok(Duration::from_millis(ms)), "{text}");
         }
-        for text in ["", "3", "s", "3 s", "-3s", "+3s", "1.5s", "3S", "3sec", "1m30s", "99999999999d", "4000d"] {
+        for text in
+            ["", "3", "s", "3 s", "-3s", "+3s", "1.5s", "3S", "3sec", "1m30s", "99999999999d", "4000d"]
+        {
             assert!(Duration::parse(text).is_err(), "{text}");
         }
         assert!(Timeout::parse("0ms").is_err());
@@ -216,10 +223,13 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, bytes) in [("4096", 4096), ("1B", 1), ("64KiB", 65_536), ("8MiB", 8 << 20), ("20GiB", 20 << 30)] {
+        for (text, bytes) in
+            [("4096", 4096), ("1B", 1), ("64KiB", 65_536), ("8MiB", 8 << 20), ("20GiB", 20 << 30)]
+        {
             assert_eq!(Size::parse(text), Ok(Size(bytes)), "{text}");
         }
-        for text in ["", "0", "0KiB", "64KB", "64k", "-1", "1.5MiB", "9999999999TiB", "99999999999999999999"] {
+        for text in ["", "0", "0KiB", "64KB", "64k", "-1", "1.5MiB", "9999999999TiB", "99999999999999999999"]
+        {
             assert!(Size::parse(text).is_err(), "{text}");
         }
     }

@@ -97,7 +97,8 @@ impl Scalar for BaseUrl {
     const NAME: &'static str = "a base URL";
 
     fn parse(text: &str) -> Result<Self, Bad> {
-        let help = "scheme, host and port, and a path where something in front adds one: https://gw.example.com";
+        let help =
+            "scheme, host and port, and a path where something in front adds one: https://gw.example.com";
         let (_, parts) = web(text, help)?;
         if parts.path.contains('?') {
             return Err(Bad::new("has a query", help));
@@ -135,7 +136,8 @@ impl Scalar for ProxyUrl {
     const NAME: &'static str = "the URL of a proxy";
 
     fn parse(text: &str) -> Result<Self, Bad> {
-        let help = "http://host:port (CONNECT) or socks5://host:port; user:password@ may stand before the host";
+        let help =
+            "http://host:port (CONNECT) or socks5://host:port; user:password@ may stand before the host";
         let bad = |message| Bad::new(message, help);
         let parts = split(text).ok_or_else(|| bad("is no URL of a proxy"))?;
         let kind = match parts.scheme.as_str() {
@@ -240,8 +242,21 @@ mod tests {
             assert_eq!(OriginUrl::parse(text).unwrap().0.to_string(), shown, "{text}");
         }
         for text in [
-            "", "api.xinyaoai.com", "ftp://h", "https://", "https://h/v2", "https://h?x", "https://h#x", "http://h:0",
-            "http://h:99999", "http://h:", "http://u@h", "http://h h", "http://[::1", "http://::1", "https://h\\x",
+            "",
+            "api.xinyaoai.com",
+            "ftp://h",
+            "https://",
+            "https://h/v2",
+            "https://h?x",
+            "https://h#x",
+            "http://h:0",
+            "http://h:99999",
+            "http://h:",
+            "http://u@h",
+            "http://h h",
+            "http://[::1",
+            "http://::1",
+            "https://h\\x",
         ] {
             assert!(OriginUrl::parse(text).is_err(), "{text}");
         }

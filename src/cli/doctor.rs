@@ -1,0 +1,188 @@
+//! `doctor`: whether the gateway can do its work from here; a line and a hint for each thing it needs.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Empty;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
+use super::{Failed, print};
+use crate::config::Config;
+use crate::net::connect::{Connected, Connector, Protocol, compatible};
+use crate::net::resolve::Name;
+use crate::net::{EgressSettings, Origin};
+use crate::proxy::parse_date;
+use crate::xinyao::signature::TOLERANCE;
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// What was found out about one thing.
+struct Finding {
+    ok: bool,
+    what: String,
+    hint: Option<&'static str>,
+}
+
+impl Finding {
+    fn good(what: String) -> Self {
+        Self { ok: true, what, hint: None }
+    }
+
+    fn bad(what: String, hint: &'static str) -> Self {
+        Self { ok: false, what, hint: Some(hint) }
+    }
+
+    fn note(what: String, hint: &'static str) -> Self {
+        Self { ok: true, what, hint: Some(hint) }
+    }
+
+    fn tell(&self) -> Result<(), Failed> {
+        print(&format!("{}  {}\n", if self.ok { "ok  " } else { "FAIL" }, self.what))?;
+        self.hint.map_or(Ok(()), |hint| print(&format!("      {hint}\n")))
+    }
+}
+
+/// Looks at everything, tells it, and fails if anything is amiss.
+pub(super) async fn doctor(config: Config) -> Result<(), Failed> {
+    let mut well = true;
+    let mut tell = |finding: &Finding| {
+        well &= finding.ok;
+        finding.tell()
+    };
+    match Connector::new(&config.proxy.egress) {
+        Ok(connector) => {
+            for origin in [&config.proxy.upstream.base_url, &config.proxy.upstream.recordings_url] {
+                for finding in upstream(&connector, origin, &config.proxy.egress).await {
+                    tell(&finding)?;
+                }
+            }
+        }
+        Err(error) => tell(&Finding::bad(
+            format!("egress: {:#}", anyhow::Error::from(error)),
+            "no connection can be made until this is put right",
+        ))?,
+    }
+    tell(&store(&config.store.path))?;
+    if well { Ok(()) } else { Err(Failed::Told) }
+}
+
+async fn upstream(connector: &Connector, origin: &Origin, egress: &EgressSettings) -> Vec<Finding> {
+    let (host, port) = connector.dial(origin);
+    let addresses = match Name::watch(&host, port).first(DEADLINE).await {
+        Ok(addresses) => addresses,
+        Err(error) => {
+            return vec![Finding::bad(
+                format!("DNS: {error}"),
+                "check the name in config.yaml and /etc/resolv.conf",
+            )];
+        }
+    };
+    let listed: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
+    let mut findings = vec![Finding::good(format!("DNS: {host} is {}", listed.join(", ")))];
+    for &source in connector.sources() {
+        for &address in addresses.iter().filter(|address| compatible(source, **address)) {
+            findings.extend(route(connector, origin, address, source, egress).await);
+        }
+    }
+    findings
+}
+
+async fn route(
+    connector: &Connector,
+    origin: &Origin,
+    address: SocketAddr,
+    source: Option<IpAddr>,
+    egress: &EgressSettings,
+) -> Vec<Finding> {
+    let from = source.map_or_else(String::new, |source| format!(" from {source}"));
+    let connected = match connector.connect(origin, address, source).await {
+        Ok(connected) => connected,
+        Err(error) => {
+            let hint = "check routes, firewalls, egress.proxy and upstream.ca_file";
+            return vec![Finding::bad(format!("connect {origin} at {address}{from}: {error}"), hint)];
+        }
+    };
+    let local = connected.stream.tcp().local_addr().map(|local| local.ip());
+    let mut findings = vec![Finding::good(format!("TCP and TLS: {origin} at {address}{from}"))];
+    if let Ok(local) = local {
+        findings.push(egress_ip(local, egress));
+    }
+    findings.push(match tokio::time::timeout(DEADLINE, clock(connected, origin)).await {
+        Ok(Ok(finding)) => finding,
+        Ok(Err(error)) => {
+            Finding::bad(format!("clock: {error:#}"), "the server did not answer as HTTP servers do")
+        }
+        Err(_) => {
+            Finding::bad(format!("clock: no answer within {DEADLINE:?}"), "the server accepts but is silent")
+        }
+    });
+    findings
+}
+
+fn egress_ip(local: IpAddr, egress: &EgressSettings) -> Finding {
+    let what = format!("egress IP: connections leave this host from {local}");
+    if egress.allowed_ips.is_empty() {
+        return Finding::note(
+            what,
+            "egress.allowed_ips is empty: list the addresses registered with the SaaS",
+        );
+    }
+    if egress.proxy.is_some() || egress.allowed_ips.contains(&local) {
+        return Finding::good(what);
+    }
+    Finding::note(
+        what,
+        "it is not in egress.allowed_ips: fine behind NAT if the NAT's address is, else set egress.source_ips",
+    )
+}
+
+/// Compares the server's clock with this host's.
+async fn clock(connected: Connected, origin: &Origin) -> anyhow::Result<Finding> {
+    let request = Request::head("/").header("host", origin.authority()).body(Empty::<Bytes>::new())?;
+    let io = TokioIo::new(connected.stream);
+    let answer = match connected.protocol {
+        Protocol::Http1 => {
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
+            tokio::spawn(connection);
+            sender.send_request(request).await?
+        }
+        Protocol::Http2 => {
+            let (mut sender, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await?;
+            tokio::spawn(connection);
+            let request = Request::head(format!("{origin}/")).body(Empty::<Bytes>::new())?;
+            sender.send_request(request).await?
+        }
+    };
+    let date = answer.headers().get(http::header::DATE).context("the answer has no Date field")?;
+    let Some(theirs) = parse_date(date.as_bytes()) else { bail!("the answer's Date field is no date") };
+    let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let skew = Duration::from_secs(theirs.abs_diff(ours));
+    let what = format!("clock: {} s from {origin}'s", skew.as_secs());
+    Ok(match skew {
+        skew if skew > TOLERANCE => Finding::bad(
+            what,
+            "over the SaaS's 5 minutes; the gateway makes up for it, but set this host's clock",
+        ),
+        skew if skew > Duration::from_secs(30) => Finding::note(what, "set this host's clock (NTP)"),
+        _ => Finding::good(what),
+    })
+}
+
+fn store(path: &Path) -> Finding {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let hint = "store.path must be in a folder that this user can write to";
+    if let Err(error) = std::fs::create_dir_all(folder) {
+        return Finding::bad(format!("store: cannot create {}: {error}", folder.display()), hint);
+    }
+    let probe = folder.join(format!(".doctor-{}", std::process::id()));
+    let written = std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe));
+    match written {
+        Ok(()) => Finding::good(format!("store: {} can be written to", folder.display())),
+        Err(error) => Finding::bad(format!("store: cannot write to {}: {error}", folder.display()), hint),
+    }
+}
