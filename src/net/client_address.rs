@@ -130,6 +130,7 @@ fn is_port_or_nothing(port: &str) -> bool {
     let Some(port) = port.strip_prefix(':') else { return port.is_empty() };
     port.parse::<u16>().is_ok()
         || port.strip_prefix('_').is_some_and(|name| {
-            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+            !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         })
 }

@@ -76,7 +76,10 @@ fn forwarded_is_followed_likewise() {
 
 #[test]
 fn several_lines_are_one_list() {
-    assert_eq!(told_by(&[("x-forwarded-for", "9.9.9.9, 1.2.3.4"), ("x-forwarded-for", "10.3.3.3")]), "1.2.3.4");
+    assert_eq!(
+        told_by(&[("x-forwarded-for", "9.9.9.9, 1.2.3.4"), ("x-forwarded-for", "10.3.3.3")]),
+        "1.2.3.4"
+    );
 }
 
 #[test]

@@ -61,7 +61,9 @@ where
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let mark = Some(self.under_way.begin());
         match refusal::rejected(&request) {
-            Some(rejected) => Answering { mark, kind: Kind::Refused { answer: Some((self.rejections)(rejected)) } },
+            Some(rejected) => {
+                Answering { mark, kind: Kind::Refused { answer: Some((self.rejections)(rejected)) } }
+            }
             None => Answering { mark, kind: Kind::Served { future: self.service.call(request) } },
         }
     }
@@ -122,7 +124,10 @@ where
     type Data = Bytes;
     type Error = Box<dyn Error + Send + Sync>;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         self.project().content.poll_frame(cx)
     }
 

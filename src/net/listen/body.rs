@@ -106,7 +106,9 @@ impl Chunked {
             (Self::DataLf, b'\n') => Self::Start,
             (Self::TrailerStart { .. }, b'\r') => Self::LastLf,
             (&Self::Trailer { len }, b'\r') => Self::TrailerEnd { len },
-            (&Self::TrailerStart { len } | &Self::Trailer { len }, _) if len < MAX_TRAILERS && is_text(byte) => {
+            (&Self::TrailerStart { len } | &Self::Trailer { len }, _)
+                if len < MAX_TRAILERS && is_text(byte) =>
+            {
                 Self::Trailer { len: len + 1 }
             }
             (&Self::TrailerEnd { len }, b'\n') => Self::TrailerStart { len },

@@ -55,8 +55,13 @@ impl Terms {
     }
 
     /// Answers the requests that come by `stream`, of which `early` has been read already.
-    pub(super) async fn attend<S, B>(self: Arc<Self>, stream: TcpStream, early: BytesMut, service: S, drain: Drain)
-    where
+    pub(super) async fn attend<S, B>(
+        self: Arc<Self>,
+        stream: TcpStream,
+        early: BytesMut,
+        service: S,
+        drain: Drain,
+    ) where
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
         B: http_body::Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,

@@ -192,7 +192,8 @@ fn is_target(target: &[u8]) -> bool {
         return true;
     }
     !target.contains(&b'#')
-        && Uri::try_from(target).is_ok_and(|uri| target == b"*" || target[0] == b'/' || uri.scheme().is_some())
+        && Uri::try_from(target)
+            .is_ok_and(|uri| target == b"*" || target[0] == b'/' || uri.scheme().is_some())
 }
 
 /// Without a way out early, so that it compiles to a few vector instructions.
