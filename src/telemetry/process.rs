@@ -38,12 +38,18 @@ impl Collector for Process {
         let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
         // The second field is a name in parentheses and may hold spaces.
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let field = |number: usize| fields.get(number - 3).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        let field =
+            |number: usize| fields.get(number - 3).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
         let cpu = ConstCounter::new((field(14) + field(15)) as f64 / TICKS);
         write(&mut encoder, "process_cpu_seconds", "User and system time", &cpu)?;
         gauge(&mut encoder, "process_threads", "Threads", field(20) as f64)?;
         gauge(&mut encoder, "process_virtual_memory_bytes", "Virtual memory", field(23) as f64)?;
-        gauge(&mut encoder, "process_resident_memory_bytes", "Resident memory", (field(24) * PAGE_BYTES) as f64)?;
+        gauge(
+            &mut encoder,
+            "process_resident_memory_bytes",
+            "Resident memory",
+            (field(24) * PAGE_BYTES) as f64,
+        )?;
         let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
         gauge(&mut encoder, "process_open_fds", "Open file descriptors", open as f64)?;
         gauge(&mut encoder, "process_max_fds", "Most file descriptors", max_fds())?;

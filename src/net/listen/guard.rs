@@ -90,14 +90,8 @@ impl Guard {
 
     fn screen_part(&mut self, bytes: &[u8]) -> usize {
         match &mut self.phase {
-            Phase::Head(check, blank_lines) if check.is_fresh() && bytes[0] == b'\r' => {
-                if *blank_lines == MAX_BLANK_LINES || bytes.get(1).is_some_and(|byte| *byte != b'\n') {
-                    self.phase = Phase::Refused(Some(Rejected::Malformed));
-                    return 0;
-                }
-                *blank_lines += u8::from(bytes.len() > 1);
-                if bytes.len() > 1 { 2 } else { 0 }
-            }
+            // An empty line before a head is taken out, which cannot be done here in hyper's buffer.
+            Phase::Head(check, _) if check.is_fresh() && bytes[0] == b'\r' => 0,
             Phase::Head(check, _) => match check.advance(bytes, self.limits) {
                 Ok(Some(head)) => {
                     let body = Body::new(head.framing);
@@ -129,16 +123,35 @@ impl Guard {
 
     fn screen_held(&mut self) {
         let mut held = std::mem::take(&mut self.held);
-        let passed = self.screen(&held);
-        self.passing = held.split_to(passed);
+        loop {
+            self.skip_blank_lines(&mut held);
+            match self.screen(&held) {
+                0 => break,
+                passed => self.passing.unsplit(held.split_to(passed)),
+            }
+        }
         self.hold(&held);
     }
 
-    /// Keeps the beginning of a head for later.
+    /// Left to hyper, they would keep it from noticing that the client is gone.
+    fn skip_blank_lines(&mut self, held: &mut BytesMut) {
+        let Phase::Head(check, skipped) = &mut self.phase else { return };
+        while check.is_fresh() && held.starts_with(b"\r\n") && *skipped <= MAX_BLANK_LINES {
+            *skipped += 1;
+            held.advance(2);
+        }
+        if *skipped > MAX_BLANK_LINES || (check.is_fresh() && held.len() > 1 && held[0] == b'\r') {
+            self.phase = Phase::Refused(Some(Rejected::Malformed));
+        }
+    }
+
+    /// Keeps the beginning of a head, if any, for later.
     fn hold(&mut self, rest: &[u8]) {
         if matches!(self.phase, Phase::Head(..)) && !rest.is_empty() {
             self.held.extend_from_slice(rest);
             self.patience.head_began();
+        } else {
+            self.patience.no_head_began();
         }
     }
 
@@ -148,7 +161,13 @@ impl Guard {
         let bytes = &buf.filled()[before..];
         if self.held.is_empty() {
             let passed = self.screen(bytes);
-            self.hold(&bytes[passed..]);
+            let rest = &bytes[passed..];
+            if rest.first() == Some(&b'\r') {
+                self.held.extend_from_slice(rest);
+                self.screen_held();
+            } else {
+                self.hold(rest);
+            }
             buf.set_filled(before + passed);
         } else {
             self.held.extend_from_slice(bytes);

@@ -63,6 +63,10 @@ impl Patience {
         }
     }
 
+    pub(super) fn no_head_began(&mut self) {
+        self.head_since = None;
+    }
+
     pub(super) fn head_ended(&mut self) {
         self.head_since = None;
         self.fresh = false;

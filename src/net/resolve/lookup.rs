@@ -74,7 +74,9 @@ fn in_hosts(hosts: &Hosts, host: &str) -> Option<Answer> {
     let addresses: Vec<IpAddr> = [RecordType::A, RecordType::AAAA]
         .into_iter()
         .filter_map(|kind| hosts.lookup_static_host(&Query::query(name.clone(), kind)))
-        .flat_map(|found| found.answers().iter().filter_map(|record| record.data.ip_addr()).collect::<Vec<_>>())
+        .flat_map(|found| {
+            found.answers().iter().filter_map(|record| record.data.ip_addr()).collect::<Vec<_>>()
+        })
         .collect();
     (!addresses.is_empty()).then_some(Answer { addresses, ttl: HOSTS_TTL })
 }

@@ -61,11 +61,7 @@ impl Shared {
     fn failed(&self, reason: &LookupFailure) {
         let known = self.load();
         let error = Some(Arc::from(reason.to_string()));
-        self.replace(Known {
-            addresses: Arc::clone(&known.addresses),
-            generation: known.generation,
-            error,
-        });
+        self.replace(Known { addresses: Arc::clone(&known.addresses), generation: known.generation, error });
     }
 
     fn replace(&self, next: Known) {
