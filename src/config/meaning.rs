@@ -32,13 +32,21 @@ pub(super) fn of(file: &At<File>, report: &mut Report) -> Config {
         },
         proxy: proxy::settings(file, report),
         hub: hub::settings(file, report),
-        store: store(&file.store),
+        store: store(&file.store, report),
         log: log(&file.log),
         redacted: file.shown.clone(),
     }
 }
 
-fn store(written: &Store) -> store::Settings {
+/// Longest name of a replica, characters.
+const MAX_REPLICA_CHARS: usize = 64;
+
+fn store(written: &Store, report: &mut Report) -> store::Settings {
+    let replica = &written.replica;
+    if replica.chars().count() > MAX_REPLICA_CHARS || replica.chars().any(char::is_control) {
+        let fault = report.fault(replica.place, "a replica's name has at most 64 characters, on one line");
+        fault.help("the default is the host's name");
+    }
     store::Settings {
         path: written.path.0.clone(),
         retention: written.retention.0,

@@ -149,6 +149,9 @@ impl<T: Scalar> Value for T {
     }
 }
 
+/// What a list is called.
+const LIST: &str = "a list";
+
 /// Reports that `node` is something else than `expected`.
 pub(super) fn wrong_kind(node: &Node, expected: &str, reader: &mut Reader<'_>) {
     if matches!(node.content, Content::Broken) {
@@ -156,7 +159,10 @@ pub(super) fn wrong_kind(node: &Node, expected: &str, reader: &mut Reader<'_>) {
         return;
     }
     let found = if node.is_null() { "nothing" } else { node.kind() };
-    reader.report.fault(node.place, format!("expected {expected}, found {found}"));
+    let fault = reader.report.fault(node.place, format!("expected {expected}, found {found}"));
+    if expected == LIST {
+        fault.help("put it in brackets: [a, b]");
+    }
 }
 
 /// The one of `known` that `word` is probably meant to be.

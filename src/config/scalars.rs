@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use serde_json::{Value as Json, json};
 
-use super::read::{Bad, Scalar, Value, nearest};
+use super::read::{Bad, Scalar, nearest};
 use crate::xinyao::Target;
 
 pub(super) use network::Address;
@@ -259,9 +259,4 @@ impl Scalar for Timestamp {
     fn schema() -> Json {
         json!({"type": "string", "pattern": pattern(r"\d{4}-\d\d-\d\d[Tt ].+")})
     }
-}
-
-/// A list of words, or one of a few words in its place: `none`, `auto`, or addresses.
-pub(super) fn title_of<T: Value>() -> String {
-    T::schema()["title"].as_str().unwrap_or_default().to_owned()
 }

@@ -5,15 +5,18 @@ use super::environment::Environment;
 use super::node::{Content, Node, Scalar};
 use super::report::{Report, quote};
 
-/// Replaces variables in `node`, which is the value of `key`, and in all below it.
-pub(super) fn substitute(node: &mut Node, key: &str, environment: &dyn Environment, report: &mut Report) {
+/// Replaces variables in `node`, which stands at `path` (`apps[0].token`), and in all below it.
+pub(super) fn substitute(node: &mut Node, path: &str, environment: &dyn Environment, report: &mut Report) {
     match &mut node.content {
         Content::List(items) => {
-            items.iter_mut().for_each(|item| substitute(item, key, environment, report));
+            for (index, item) in items.iter_mut().enumerate() {
+                substitute(item, &format!("{path}[{index}]"), environment, report);
+            }
         }
         Content::Map(entries) => {
             for entry in entries {
-                substitute(&mut entry.value, &entry.key, environment, report);
+                let dot = if path.is_empty() { "" } else { "." };
+                substitute(&mut entry.value, &format!("{path}{dot}{}", entry.key), environment, report);
             }
         }
         Content::Scalar(scalar) if scalar.text.contains("${") => match replaced(&scalar.text, environment) {
@@ -22,7 +25,7 @@ pub(super) fn substitute(node: &mut Node, key: &str, environment: &dyn Environme
                 *scalar = Scalar { before: Some(before), ..std::mem::take(scalar) };
             }
             Err(problem) => {
-                let (message, help) = problem.describe(key);
+                let (message, help) = problem.describe(path);
                 report.fault(node.place, message).help(help);
                 node.content = Content::Broken;
             }
@@ -41,14 +44,14 @@ enum Problem {
 }
 
 impl Problem {
-    fn describe(&self, key: &str) -> (String, String) {
+    fn describe(&self, path: &str) -> (String, String) {
         match self {
             Self::Unset(name) => (
-                format!("{}: variable {name} is not set", quote(key)),
+                format!("{}: variable {name} is not set", quote(path)),
                 format!("set {name} in the environment, or give a default: `${{{name}:-default}}`"),
             ),
             Self::Malformed => (
-                format!("{}: `${{` without a variable's name and `}}`", quote(key)),
+                format!("{}: `${{` without a variable's name and `}}`", quote(path)),
                 "write ${NAME} or ${NAME:-default}; a `${` that is meant so has to come out of a variable"
                     .to_owned(),
             ),

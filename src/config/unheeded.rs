@@ -1,45 +1,50 @@
 //! Keys that are understood but that nothing acts on: whoever sets one to something else than its
 //! default is told so.
 
-use std::time::Duration;
+use serde_json::Value as Json;
 
 use super::node::Place;
+use super::read::At;
 use super::report::Report;
-use super::written::{App, Checks, File, Outside};
+use super::schema::schema;
+use super::written::{App, Checks, File};
 
 /// Warns of what has no effect.
 pub(super) fn warn(file: &File, report: &mut Report) {
-    for app in file.apps.iter() {
-        of_app(app, report);
-    }
-    let callbacks = &file.callbacks;
-    let set = [
-        (
-            *callbacks.team_url_outside != Outside::Reject,
-            "callbacks.team_url_outside",
-            callbacks.team_url_outside.place,
-        ),
-        (callbacks.team_url_networks.given, "callbacks.team_url_networks", callbacks.team_url_networks.place),
-        (file.limits.shared.is_some(), "limits.shared", file.limits.shared.place),
-        (file.store.postgres.is_some(), "store.postgres", file.store.postgres.place),
-        (file.tracing_otlp.is_some(), "tracing_otlp", file.tracing_otlp.place),
+    let schema = schema();
+    let (callbacks, store) = (&file.callbacks, &file.store);
+    let mut set = vec![
+        row("callbacks.rewrite_team_url", &callbacks.rewrite_team_url),
+        row("callbacks.team_url_networks", &callbacks.team_url_networks),
+        row("callbacks.team_url_outside", &callbacks.team_url_outside),
+        row("limits.shared", &file.limits.shared),
+        row("store.postgres", &store.postgres),
+        row("tracing_otlp", &file.tracing_otlp),
     ];
-    note(&set, report);
+    file.apps.iter().for_each(|app| of_app(app, &mut set));
+    for (path, shown, place) in set {
+        let default = path.split('.').fold(&schema, |at, key| {
+            let inside = if at["items"].is_object() { &at["items"] } else { at };
+            &inside["properties"][key]
+        });
+        if *shown != default["default"] {
+            let warning = report.warning(place, format!("`{path}` has no effect in this version"));
+            warning.help("its value is checked and shown, but nothing acts on it yet");
+        }
+    }
 }
 
-fn of_app(app: &App, report: &mut Report) {
-    let window = &app.outnum_duplicate_window;
-    let set = [
-        (*app.checks == Checks::Enforce, "checks", app.checks.place),
-        (**window != Duration::from_secs(600), "outnum_duplicate_window", window.place),
-        (app.weight.0 != 1, "weight", app.weight.place),
-    ];
-    note(&set, report);
+type Row<'f> = (&'static str, &'f Json, Place);
+
+fn of_app<'f>(app: &'f App, set: &mut Vec<Row<'f>>) {
+    // switching off what is not there is heeded well enough
+    if *app.checks != Checks::Off {
+        set.push(row("apps.checks", &app.checks));
+    }
+    set.push(row("apps.outnum_duplicate_window", &app.outnum_duplicate_window));
+    set.push(row("apps.weight", &app.weight));
 }
 
-fn note(set: &[(bool, &str, Place)], report: &mut Report) {
-    for (_, key, place) in set.iter().filter(|(set, ..)| *set) {
-        let warning = report.warning(*place, format!("`{key}` has no effect in this version"));
-        warning.help("its value is checked and shown, but nothing acts on it yet");
-    }
+fn row<'f, T>(path: &'static str, value: &'f At<T>) -> Row<'f> {
+    (path, &value.shown, value.place)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{At, Reader, Value, wrong_kind};
+use super::{At, LIST, Reader, Value, wrong_kind};
 use crate::config::node::{Content, Node};
 
 /// Entries by name.
@@ -38,7 +38,7 @@ impl<T: Value> Value for Option<T> {
 impl<T: Value> Value for Vec<At<T>> {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<(Self, Json)> {
         let Content::List(items) = &node.content else {
-            wrong_kind(node, "a list", reader);
+            wrong_kind(node, LIST, reader);
             return None;
         };
         let items: Self = items.iter().filter_map(|item| At::read(item, reader)).collect();
