@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-//! Being built.
-=======
 //! Whose request it is, where trusted proxies stand between.
 
 #[cfg(test)]
@@ -137,4 +134,3 @@ fn is_port_or_nothing(port: &str) -> bool {
                 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         })
 }
->>>>>>> listen

@@ -176,8 +176,10 @@ pub enum ProxyFailure {
     /// What came is not SOCKS 5.
     #[error("it does not speak SOCKS 5; should egress.proxy be an http:// one?")]
     NotSocks,
-    /// It wants a login that it was not offered.
-    #[error("it accepts none of the ways to log in; name a user and a password in egress.proxy")]
+    /// It wants another way to log in than it was offered.
+    #[error(
+        "it accepts none of the ways to log in that it was offered; check the user and the password of egress.proxy, and whether it wants any"
+    )]
     NoMethod,
     /// It refused the login.
     #[error("it refused the user or the password of egress.proxy")]

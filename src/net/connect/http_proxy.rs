@@ -67,7 +67,7 @@ async fn read_head(tcp: &mut TcpStream) -> Result<Vec<u8>, ProxyFailure> {
 }
 
 /// Of `HTTP/1.1 200 Connection established`: 200.
-fn status(head: &[u8]) -> Option<u16> {
+pub(super) fn status(head: &[u8]) -> Option<u16> {
     let line = head.strip_prefix(b"HTTP/1.")?;
     let [b'0' | b'1', b' ', hundreds @ b'1'..=b'9', tens @ b'0'..=b'9', ones @ b'0'..=b'9', b' ' | b'\r', ..] =
         line

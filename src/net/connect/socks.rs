@@ -12,7 +12,6 @@ const VERSION: u8 = 5;
 const LOGIN_VERSION: u8 = 1;
 const NO_LOGIN: u8 = 0;
 const USER_AND_PASSWORD: u8 = 2;
-const NO_METHOD: u8 = 0xFF;
 const CONNECT: u8 = 1;
 const IPV4: u8 = 1;
 const NAME: u8 = 3;
@@ -35,7 +34,8 @@ pub(super) async fn tunnel(
     match (version, method, login) {
         (VERSION, NO_LOGIN, _) => {}
         (VERSION, USER_AND_PASSWORD, Some((user, password))) => log_in(tcp, user, password).await?,
-        (VERSION, NO_METHOD, _) => return Err(ProxyFailure::NoMethod),
+        // 0xFF: none of those offered; or one that was not.
+        (VERSION, ..) => return Err(ProxyFailure::NoMethod),
         _ => return Err(ProxyFailure::NotSocks),
     }
     tcp.write_all(&request).await?;

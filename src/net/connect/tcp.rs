@@ -20,7 +20,10 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 pub(super) async fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_nodelay(true)?;
-    watch_peer(&socket)?;
+    if let Err(error) = watch_peer(&socket) {
+        // Kernels and sandboxes that lack it connect all the same.
+        tracing::debug!(%error, "no keep-alive or TCP_USER_TIMEOUT here");
+    }
     if let Some(source) = source {
         bind(&socket, source)?;
     }
@@ -42,7 +45,6 @@ fn watch_peer(socket: &TcpSocket) -> io::Result<()> {
 /// between peers.
 fn bind(socket: &TcpSocket, source: IpAddr) -> io::Result<()> {
     if let Err(error) = setsockopt(socket, sockopt::IpBindAddressNoPort, &true) {
-        // Kernels and sandboxes that lack it connect all the same.
         tracing::debug!(%error, "no IP_BIND_ADDRESS_NO_PORT here");
     }
     socket.bind(SocketAddr::new(source, 0))

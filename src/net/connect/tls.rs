@@ -8,7 +8,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{self, CertificateError, ClientConfig, InvalidMessage, RootCertStore};
+use tokio_rustls::rustls::{
+    self, AlertDescription, CertificateError, ClientConfig, InvalidMessage, RootCertStore,
+};
 
 use super::{ConnectError, Connected, EgressError, Protocol, Stream};
 use crate::net::Http2;
@@ -53,6 +55,7 @@ pub(super) async fn handshake(
 
 /// The way out of the common failures.
 pub(super) fn hint(failure: &io::Error) -> &'static str {
+    use AlertDescription as Alert;
     use CertificateError as Certificate;
     let rustls_error = failure.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match rustls_error {
@@ -71,7 +74,12 @@ pub(super) fn hint(failure: &io::Error) -> &'static str {
         Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
             "; the server does not speak TLS on this port: should the URL begin with http://?"
         }
-        Some(rustls::Error::AlertReceived(_)) => "; the server refused: it may want TLS older than 1.2",
+        Some(rustls::Error::AlertReceived(Alert::ProtocolVersion | Alert::HandshakeFailure)) => {
+            "; the server refused: it may want TLS older than 1.2"
+        }
+        Some(rustls::Error::AlertReceived(Alert::UnrecognisedName)) => {
+            "; the server knows no host of this name: check the host of the URL"
+        }
         Some(_) => "",
         None if failure.kind() == io::ErrorKind::UnexpectedEof => "; the server closed the connection",
         None => "",

@@ -16,6 +16,8 @@ const LOOKUP_DEADLINE: Duration = Duration::from_secs(5);
 const SHORTEST_TTL: Duration = Duration::from_secs(1);
 /// However long its TTL, an answer is asked for again by then: a moved service is followed.
 const LONGEST_TTL: Duration = Duration::from_secs(300);
+/// Of an answer that names thousands, what is kept: callers hold a pool and a circuit for each.
+const MOST_ADDRESSES: usize = 64;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
@@ -83,7 +85,7 @@ pub(super) async fn follow(shared: Arc<Shared>, host: String, port: u16, lookup:
             Err(failure) => {
                 // Once per outage; whoever needs the name says more.
                 if shared.load().error.is_none() {
-                    tracing::warn!(%host, error = %failure, "cannot resolve; the last good answer serves");
+                    tracing::warn!(%host, error = %failure, "cannot resolve; the last good answer, if any, serves");
                 }
                 shared.failed(&failure);
                 let wait = retry;
@@ -106,10 +108,15 @@ async fn look_up(lookup: &impl Lookup, host: &str) -> Result<(Vec<IpAddr>, Durat
     Ok((answer.addresses, answer.ttl))
 }
 
-/// In the answer's order, each once.
-fn endpoints(addresses: Vec<IpAddr>, port: u16) -> Arc<[SocketAddr]> {
+/// In the answer's order, each once, and no more than are of use.
+pub(super) fn endpoints(addresses: Vec<IpAddr>, port: u16) -> Arc<[SocketAddr]> {
     let mut seen = HashSet::new();
-    addresses.into_iter().filter(|ip| seen.insert(*ip)).map(|ip| SocketAddr::new(ip, port)).collect()
+    addresses
+        .into_iter()
+        .filter(|ip| seen.insert(*ip))
+        .take(MOST_ADDRESSES)
+        .map(|ip| SocketAddr::new(ip, port))
+        .collect()
 }
 
 fn same_set(one: &[SocketAddr], other: &[SocketAddr]) -> bool {
