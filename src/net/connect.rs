@@ -1,1 +1,139 @@
-//! Being built.
+//! Connections to an origin: from a chosen local address, through an egress proxy if there is one,
+//! under TLS if the origin wants it.
+//!
+//! It is one connection at a time that is made here. Which address to try next, how long to stay away
+//! from a bad one, and how many connections to keep are the caller's to decide.
+
+mod error;
+mod http_proxy;
+mod roots;
+mod socks;
+mod source;
+mod stream;
+mod tcp;
+mod tls;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+pub use self::error::{ConnectError, EgressError, ProxyFailure, Stage};
+pub use self::source::compatible;
+pub use self::stream::Stream;
+use super::{EgressProxy, EgressProxyKind, EgressSettings, Origin, Scheme};
+
+/// Makes connections as the settings say; clones share all of it.
+#[derive(Clone)]
+pub struct Connector(Arc<Inner>);
+
+struct Inner {
+    sources: Vec<Option<IpAddr>>,
+    proxy: Option<EgressProxy>,
+    timeout: Duration,
+    tls: TlsConnector,
+}
+
+/// A connection that is ready for a request.
+#[derive(Debug)]
+pub struct Connected {
+    /// The connection.
+    pub stream: Stream,
+    /// What is to be spoken on it.
+    pub protocol: Protocol,
+}
+
+/// A version of HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, chosen by the server in ALPN.
+    Http2,
+}
+
+impl Connector {
+    /// Loads the certificate authorities (the system's, or Mozilla's where it has none, and those of
+    /// `ca_file`) and settles the source IPs, each of which must be an address of this host.
+    pub fn new(settings: &EgressSettings) -> Result<Connector, EgressError> {
+        Ok(Connector(Arc::new(Inner {
+            sources: source::settle(&settings.source_ips, &settings.allowed_ips)?,
+            proxy: settings.proxy.clone(),
+            timeout: settings.connect_timeout,
+            tls: tls::connector(roots::load(settings.ca_file.as_deref())?, settings.http2)?,
+        })))
+    }
+
+    /// The local addresses to connect from. Never empty; `[None]` leaves the choice to the kernel.
+    pub fn sources(&self) -> &[Option<IpAddr>] {
+        &self.0.sources
+    }
+
+    /// What must be resolved to reach `origin`: its own host and port, or the egress proxy's.
+    pub fn dial(&self, origin: &Origin) -> (String, u16) {
+        match &self.0.proxy {
+            Some(proxy) => (proxy.host.clone(), proxy.port),
+            None => (origin.host.clone(), origin.port),
+        }
+    }
+
+    /// Makes one connection to `origin`, within the connect timeout in all.
+    ///
+    /// `address` is one of those that [`dial`](Self::dial) resolved to; `source` one of
+    /// [`sources`](Self::sources), and [`compatible`] with it.
+    pub async fn connect(
+        &self,
+        origin: &Origin,
+        address: SocketAddr,
+        source: Option<IpAddr>,
+    ) -> Result<Connected, ConnectError> {
+        if let Some(source) = source.filter(|_| !compatible(source, address)) {
+            return Err(ConnectError::Family { source_ip: source, address });
+        }
+        let mut stage = Stage::Tcp;
+        let within = self.0.timeout;
+        let opening = self.open(origin, address, source, &mut stage);
+        match tokio::time::timeout(within, opening).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(ConnectError::Timeout { stage, within }),
+        }
+    }
+
+    async fn open(
+        &self,
+        origin: &Origin,
+        address: SocketAddr,
+        source: Option<IpAddr>,
+        stage: &mut Stage,
+    ) -> Result<Connected, ConnectError> {
+        let mut tcp = tcp::connect(address, source).await.map_err(ConnectError::Tcp)?;
+        if let Some(proxy) = &self.0.proxy {
+            *stage = Stage::Proxy;
+            tunnel(&mut tcp, proxy, origin).await.map_err(|reason| ConnectError::Proxy {
+                proxy: format!("{}:{}", proxy.host, proxy.port),
+                reason,
+            })?;
+        }
+        match origin.scheme {
+            Scheme::Http => Ok(Connected { stream: Stream::Plain(tcp), protocol: Protocol::Http1 }),
+            Scheme::Https => {
+                *stage = Stage::Tls;
+                tls::handshake(&self.0.tls, tcp, &origin.host).await
+            }
+        }
+    }
+}
+
+/// Has the proxy connect to `origin`, whatever its scheme: a tunnel leaves requests as they are.
+async fn tunnel(tcp: &mut TcpStream, proxy: &EgressProxy, origin: &Origin) -> Result<(), ProxyFailure> {
+    let login = proxy.login.as_ref();
+    match proxy.kind {
+        EgressProxyKind::Connect => http_proxy::tunnel(tcp, &origin.host, origin.port, login).await,
+        EgressProxyKind::Socks5 => socks::tunnel(tcp, &origin.host, origin.port, login).await,
+    }
+}
