@@ -6,24 +6,25 @@
 //!
 //! # A request's way
 //!
-//! `serve` accepts it and reads the body under a cap; it is noted in the log that [`Handle`] shows;
-//! the dice of `fault` decide whether it goes wrong; `route` checks address, signature, path,
-//! method and fields, in this order, and hands it to the endpoint: `tasks`, `upload`, `bots`,
-//! `chat` or `recordings`. Everything that is remembered is in `state`, and bounded.
+//! `serve` accepts it, `exchange` reads the body under a cap and notes it in the journal that [`Handle`]
+//! shows; the dice of `fault` decide whether it goes wrong; `route` checks address, signature, path,
+//! method and fields, in this order, and hands it to the endpoint: `tasks`, `upload`, `chat` or
+//! `recordings`. Everything that is remembered is in `house`, and bounded.
 //!
 //! # A campaign's way
 //!
-//! An accepted upload becomes a `campaign`: `calls` throws the dice for each number, `push` delivers.
+//! An accepted upload becomes a `campaign`: `call` throws the dice for each number, `push` delivers.
 
 mod answer;
-mod bots;
-mod calls;
+mod call;
 mod campaign;
 mod chat;
 mod clock;
+mod exchange;
 mod fault;
 mod fields;
 mod handle;
+mod house;
 mod journal;
 mod kept;
 mod multipart;
@@ -32,8 +33,9 @@ mod push;
 mod push_client;
 mod recordings;
 mod route;
+mod schedule;
+mod script;
 mod serve;
-mod state;
 mod tasks;
 mod upload;
 
@@ -69,6 +71,8 @@ pub struct Settings {
     pub allowed_ips: Vec<IpAddr>,
     /// How much faster than life simulated calls go, and the pauses between pushes with them. 1 is life.
     pub speed: f64,
+    /// Whom to ask (§9) when somebody rings back who missed a simulated call; `None`: nobody rings back.
+    pub inbound_url: Option<String>,
     /// What goes wrong, and how often.
     pub faults: Vec<Fault>,
     /// Makes its dice repeatable.
@@ -78,7 +82,15 @@ pub struct Settings {
 impl Settings {
     /// A sandbox at `address` that accepts `credential` from anywhere, at life's speed, without faults.
     pub fn new(address: SocketAddr, credential: Credential) -> Self {
-        Self { address, credential, allowed_ips: Vec::new(), speed: 1.0, faults: Vec::new(), seed: None }
+        Self {
+            address,
+            credential,
+            allowed_ips: Vec::new(),
+            speed: 1.0,
+            inbound_url: None,
+            faults: Vec::new(),
+            seed: None,
+        }
     }
 }
 
@@ -91,7 +103,8 @@ pub async fn bind(settings: Settings) -> io::Result<Sandbox> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "speed must be a number above 0"));
     }
     let listener = TcpListener::bind(settings.address).await?;
+    let address = listener.local_addr()?;
     let (campaigns, queue) = mpsc::channel(campaign::MAX_CAMPAIGNS);
-    let house = Arc::new(state::House::new(settings, campaigns));
-    Ok(Sandbox::new(listener, house, queue))
+    let house = Arc::new(house::House::new(settings, campaigns));
+    Ok(Sandbox { address, listener, house, queue })
 }

@@ -7,6 +7,9 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use jiff::tz::{Offset, TimeZone};
 
+/// A century: further off, and times would leave the calendar.
+const MOST_SKEW_SECONDS: i64 = 100 * 365 * 86_400;
+
 /// A clock that may be wrong on purpose.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
@@ -14,8 +17,9 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// Seconds to add to the system's time from now on.
+    /// Seconds to add to the system's time from now on, a century at most.
     pub(super) fn set_skew(&self, seconds: i64) {
+        let seconds = seconds.clamp(-MOST_SKEW_SECONDS, MOST_SKEW_SECONDS);
         self.skew_seconds.store(seconds, Ordering::Relaxed);
     }
 

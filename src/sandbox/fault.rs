@@ -24,7 +24,7 @@ pub struct Fault {
 pub enum FaultKind {
     /// `latency[:500ms]`: the answer comes late.
     Latency(Duration),
-    /// `http-500` … `http-599`: this status; 500 with §17's envelope, others as a gateway's plain text.
+    /// `http-400` … `http-599`: this status; 500 with §17's envelope, others as a gateway's plain text.
     Http(StatusCode),
     /// `drop`: the request is acted on, and the connection closed without an answer.
     Drop,
@@ -48,7 +48,9 @@ pub enum FaultError {
     #[error("'{0}' is no rate; give a number from 0 (never) to 1 (always)")]
     Rate(String),
     /// No such kind.
-    #[error("there is no fault '{0}'; known: latency[:500ms], http-500, drop, drop-mid, skew:400s, code[:-174791], hang")]
+    #[error(
+        "there is no fault '{0}'; known: latency[:500ms], http-500, drop, drop-mid, skew:400s, code[:-174791], hang"
+    )]
     UnknownKind(String),
     /// The kind's value can't be read, is missing, or is one too many.
     #[error("'{value}' is no value for the fault {kind}; {wanted}")]
@@ -121,7 +123,9 @@ fn latency(value: Option<&str>) -> Result<FaultKind, FaultError> {
     let Some(text) = value else { return Ok(FaultKind::Latency(DEFAULT_LATENCY)) };
     let wanted = "give a time up to 10m, e.g. 500ms";
     let found = milliseconds(text).filter(|ms| *ms <= 600_000);
-    found.map(|ms| FaultKind::Latency(Duration::from_millis(ms))).ok_or_else(|| wrong("latency", text, wanted))
+    found
+        .map(|ms| FaultKind::Latency(Duration::from_millis(ms)))
+        .ok_or_else(|| wrong("latency", text, wanted))
 }
 
 fn skew(value: Option<&str>) -> Result<FaultKind, FaultError> {
@@ -239,8 +243,7 @@ mod tests {
                 .map(|text| text.parse().unwrap())
                 .collect();
         let plan = Plan::roll(&faults, &mut fastrand::Rng::with_seed(1));
-        let expected =
-            Plan { delay: Duration::from_secs(3), date_skew: 9, ending: Some(FaultKind::Drop) };
+        let expected = Plan { delay: Duration::from_secs(3), date_skew: 9, ending: Some(FaultKind::Drop) };
         assert_eq!(plan, expected);
     }
 }

@@ -12,7 +12,7 @@ use super::push::PushKind;
 /// How many of each are remembered.
 pub(super) const KEPT: usize = 1000;
 /// How much of a request's body is remembered.
-pub(super) const HEAD_BYTES: usize = 1024;
+pub(super) const BODY_BYTES: usize = 64 << 10;
 const MAX_PUSH_BYTES: usize = 64 << 20;
 
 /// A request as it came in, whatever became of it.
@@ -28,15 +28,15 @@ pub struct Seen {
     pub target: String,
     /// Its headers, as sent.
     pub headers: HeaderMap,
-    /// Bytes of its body, as far as they came.
-    pub body_bytes: u64,
-    /// MD5 of these, in hex.
-    pub md5: String,
-    /// SHA-256 of these, in hex.
+    /// Whether address and signature were accepted.
+    pub authorized: bool,
+    /// Length of its body, as far as it came.
+    pub body_bytes: usize,
+    /// SHA-256 of that, in hex.
     pub sha256: String,
-    /// The first KiB of these.
-    pub head: Bytes,
-    /// Whether the body came whole.
+    /// The first 64 KiB of that.
+    pub body: Bytes,
+    /// Whether the body came whole, and within the largest size.
     pub complete: bool,
 }
 
