@@ -92,6 +92,7 @@ impl Campaign {
         if let Some(batch) = house.memory().batches.get_mut(&self.call_sn) {
             batch.settled = true;
         }
+        tracing::info!(call_sn = self.call_sn, numbers = self.numbers.len(), "sandbox: campaign over");
         drop(self.unsettled);
     }
 

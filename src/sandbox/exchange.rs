@@ -74,6 +74,7 @@ pub(super) async fn exchange(
     };
 
     let plan = house.roll();
+    tracing::debug!(%peer, method = %request.method, path = request.uri.path(), ?plan, "sandbox: request");
     tokio::time::sleep(plan.delay).await;
     let mut answer = match plan.ending {
         None | Some(FaultKind::Latency(_) | FaultKind::Skew(_)) => act(),

@@ -75,7 +75,6 @@ fn name(head: &str) -> Option<&str> {
     let line = head.split("\r\n").find(|line| {
         line.split_once(':').is_some_and(|(key, _)| key.eq_ignore_ascii_case("content-disposition"))
     })?;
-    // The leading `;` keeps `filename="…"` from being taken for it.
     line.split(';').find_map(|item| item.trim().strip_prefix("name=")).map(|name| name.trim_matches('"'))
 }
 

@@ -61,6 +61,11 @@ pub(super) async fn deliver(house: &House, kind: PushKind, url: &str, call_sn: &
         let result = post(url, body.clone()).await;
         let pushed = told(kind, url, call_sn, attempt, body.clone(), &result);
         let over = pushed.accepted || matches!(result, Err(PushError::Url));
+        // Without the URL: a callback's has a token in it.
+        if !pushed.accepted {
+            let (status, error) = (pushed.status.map(|status| status.as_u16()), &pushed.error);
+            tracing::warn!(%kind, call_sn, attempt, status, error, "sandbox: a push was not accepted");
+        }
         house.journal().note_push(pushed);
         if over {
             return;

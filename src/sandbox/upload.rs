@@ -67,6 +67,7 @@ pub(super) fn outnum(house: &House, form: &Form) -> Result<Answer, Failure> {
     let call_sn = batch.call_sn.clone();
     house.launch(Campaign::new(task, &batch, numbers, unsettled))?;
     memory.batches.put(&call_sn, batch);
+    tracing::info!(task_id, call_sn, call_count, "sandbox: batch accepted");
     Ok(success(json!({ "result": { "call_sn": call_sn, "call_count": call_count } })))
 }
 

@@ -4,7 +4,7 @@ use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
 use super::support::{authorization, credential, numbers, settings, start};
-use crate::sandbox::Settings;
+use crate::sandbox::{Settings, bind};
 use crate::xinyao::{Credential, Endpoint};
 
 const SID: &str = "ad84177a55e14ce02a46331bd500243c";
@@ -35,6 +35,27 @@ async fn only_a_right_and_timely_signature_is_admitted() {
     assert_eq!(seen.iter().filter(|seen| seen.authorized).count(), 3);
     assert_eq!((seen[0].target.as_str(), &seen[0].body[..]), (path, body.to_string().as_bytes()));
     sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn a_speed_must_be_above_nothing() {
+    for speed in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let error = bind(Settings { speed, ..settings() }).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{speed}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_serves_many_requests() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let sandbox = start(settings()).await;
+    let mut stream = tokio::net::TcpStream::connect(sandbox.address).await.unwrap();
+    let last = "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    stream.write_all(format!("HEAD / HTTP/1.1\r\nhost: x\r\n\r\n{last}").as_bytes()).await.unwrap();
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).await.unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 401").count(), 2);
+    assert_eq!(answers.matches("-401001").count(), 1, "HEAD has no body: {answers}");
 }
 
 #[tokio::test]
