@@ -1,0 +1,6 @@
+//! The sandbox as its clients see it, over real sockets.
+
+mod campaigns;
+mod endpoints;
+mod faults;
+mod support;
