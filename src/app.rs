@@ -39,6 +39,7 @@ impl Gateway {
     ///
     /// # Errors
     /// An address can't be bound, or the configuration can't run on this host.
+    #[expect(clippy::unused_async, reason = "it starts tasks, which wants a runtime")]
     pub async fn start(config: Config) -> anyhow::Result<Self> {
         let started = Instant::now();
         let threads = std::thread::available_parallelism().map_or(1, usize::from);

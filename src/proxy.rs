@@ -92,6 +92,7 @@ fn not_draining(call: &mut Call) -> Result<(), Refusal> {
     if call.worker.running.is_draining() { Err(Refusal::Draining) } else { Ok(()) }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the shape of a gate")]
 fn clean_headers(call: &mut Call) -> Result<(), Refusal> {
     headers::strip_for_upstream(&mut call.head.headers, |name: &HeaderName| {
         name == header::COOKIE

@@ -1,3 +1,161 @@
-//! Being built.
+//! Where events are kept, and how far each subscriber has come.
+//!
+//! Events stand in *shards*, in the order in which they were accepted: a place is a shard and a number in
+//! it. The embedded store has one shard; in a cluster each replica writes one of its own. A subscriber has
+//! a *frontier* in each shard: everything before it is settled, or has a row in the subscriber's retry set,
+//! or is a dead letter. Those rows are durable before the frontier passes them; the frontier itself is
+//! written a moment later, so that a crash repeats deliveries and never loses one.
+//!
+//! The traits are what others need: [`Intake`] the callbacks listener, [`Log`] and [`Progress`] the
+//! dispatcher, [`Query`] and [`Operate`] the operators. `suite.rs` holds what every store must satisfy.
+
+mod event;
 mod settings;
-pub use settings::*;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+pub use self::event::{
+    Appended, Attempt, Batch, DeadLetter, Delivery, DeliveryState, DuplicateKey, Event, EventDetail,
+    EventFilter, EventId, EventSummary, Fate, Gap, NewEvent, Page, Place, Replay, ReplayId, Retry, Seq,
+    Settled, ShardId, Start, SubscriberFigures, SubscriberState,
+};
+pub use self::settings::Settings;
+
+/// Why the store could not do as asked. What it means for the caller is the caller's to say.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// No room: the disk is full, or `store.max_size` is reached.
+    #[error("no room for more events: {0}")]
+    Full(String),
+    /// Reading or writing failed, and may work again later.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// What was read is not what was written.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+}
+
+/// What a store answers, a moment later.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// Takes events in.
+pub trait Intake: Send + Sync {
+    /// Keeps an event. Once this is `Ok`, the event survives a crash of process and machine.
+    fn append(&self, event: NewEvent) -> Answer<'_, Appended>;
+
+    /// Whether events can be kept at present.
+    ///
+    /// # Errors
+    /// Why not.
+    fn writable(&self) -> Result<(), StoreError>;
+}
+
+/// Gives events back in the order in which they were accepted.
+pub trait Log: Send + Sync {
+    /// The shards that this process delivers from. Changes when another replica's shard is adopted.
+    fn shards(&self) -> watch::Receiver<Arc<[ShardId]>>;
+
+    /// The number that the shard's next event will have; changes with each group of events.
+    fn tail(&self, shard: ShardId) -> watch::Receiver<Seq>;
+
+    /// Events from `from` on: at most `max_events`, and no more after `max_bytes` of bodies (one at least).
+    fn read(&self, shard: ShardId, from: Seq, max_events: usize, max_bytes: usize) -> Answer<'_, Batch>;
+
+    /// The event at a place; `None` when retention has removed it.
+    fn event_at(&self, place: Place) -> Answer<'_, Option<Arc<Event>>>;
+}
+
+/// How far subscribers have come.
+pub trait Progress: Send + Sync {
+    /// Takes a subscriber up: a known one where it stopped, a new one at `start`.
+    fn open(&self, subscriber: &str, start: Start) -> Answer<'_, SubscriberState>;
+
+    /// Writes down what came of deliveries, in order. Ready when it is durable, as [`Fate::Retry`] and
+    /// [`Fate::Dead`] must be before the frontier passes; [`Fate::Delivered`] alone need not be waited for.
+    fn settle(&self, settled: Vec<Settled>) -> Answer<'_, ()>;
+
+    /// Everything of the shard before `frontier` is settled or in the retry set. Written within a moment.
+    fn advance(&self, subscriber: &str, shard: ShardId, frontier: Seq);
+
+    /// What of the retry set is due at `now`, the longest due first.
+    fn due(&self, subscriber: &str, now: Timestamp, max: usize) -> Answer<'_, Vec<Retry>>;
+
+    /// When the next of the retry set is due.
+    fn next_due(&self, subscriber: &str) -> Answer<'_, Option<Timestamp>>;
+
+    /// How many are in the retry set; past [`MAX_RETRIES`] the subscriber is to be left alone.
+    fn retries(&self, subscriber: &str) -> Answer<'_, usize>;
+
+    /// The replays of a subscriber that are not done, oldest first.
+    fn replays(&self, subscriber: &str) -> Answer<'_, Vec<Replay>>;
+
+    /// A replay has come to `next` in the shard; at its end it is forgotten. Written within a moment.
+    fn advance_replay(&self, replay: ReplayId, next: Seq);
+
+    /// Counts operators' actions: a change means that states, retry sets or replays are to be read again.
+    fn changes(&self) -> watch::Receiver<u64>;
+}
+
+/// Most rows of one subscriber's retry set.
+pub const MAX_RETRIES: usize = 10_000;
+
+/// Answers operators' questions.
+pub trait Query: Send + Sync {
+    /// Events, newest first. A cursor neither skips nor repeats while events arrive.
+    fn events(
+        &self,
+        filter: EventFilter,
+        limit: usize,
+        cursor: Option<String>,
+    ) -> Answer<'_, Page<EventSummary>>;
+
+    /// One event with every attempt.
+    fn event(&self, id: EventId) -> Answer<'_, Option<EventDetail>>;
+
+    /// One event with its body.
+    fn body(&self, id: EventId) -> Answer<'_, Option<Arc<Event>>>;
+
+    /// Dead letters, newest first, of one subscriber or of all.
+    fn dead_letters(
+        &self,
+        subscriber: Option<String>,
+        limit: usize,
+        cursor: Option<String>,
+    ) -> Answer<'_, Page<DeadLetter>>;
+
+    /// The figures of every subscriber that the store knows, those no longer configured included.
+    /// `wants` tells which events count as a subscriber's backlog.
+    fn figures(&self) -> Answer<'_, Vec<SubscriberFigures>>;
+
+    /// Bytes on disk, and how many there may be.
+    fn size(&self) -> Answer<'_, (u64, u64)>;
+}
+
+/// Does what operators ask for. Durable when ready.
+pub trait Operate: Send + Sync {
+    /// Pauses a subscriber, or lets it go on. `false`: there is none of that name.
+    fn set_paused(&self, subscriber: &str, paused: bool) -> Answer<'_, bool>;
+
+    /// Drops a subscriber's backlog: its frontier goes to the tail, its retry set and replays go. Returns
+    /// how many deliveries were dropped.
+    fn purge(&self, subscriber: &str) -> Answer<'_, u64>;
+
+    /// Forgets a subscriber and everything about it, dead letters included.
+    fn forget(&self, subscriber: &str) -> Answer<'_, bool>;
+
+    /// Delivers again what matches `filter`, beside the live deliveries. Returns how many events that is.
+    fn replay(&self, subscriber: &str, filter: EventFilter) -> Answer<'_, u64>;
+
+    /// Delivers these events again at once. Returns how many of them there are.
+    fn replay_ids(&self, subscriber: &str, ids: Vec<EventId>) -> Answer<'_, u64>;
+
+    /// Puts dead letters back into the retry set, due now, with a fresh schedule; empty `ids`: all of them.
+    fn revive(&self, subscriber: &str, ids: Vec<EventId>) -> Answer<'_, u64>;
+
+    /// Forgets dead letters; empty `ids`: all of them.
+    fn discard(&self, subscriber: &str, ids: Vec<EventId>) -> Answer<'_, u64>;
+}

@@ -51,7 +51,7 @@ fn the_shipped_file_means_the_defaults() {
     assert_eq!(config.proxy.credentials["default"].apikey, "apikey-of-the-saas");
     assert_eq!(config.hub.keys[0].expose_secret(), "0123456789abcdef0123456789abcdef");
     let limit = &config.proxy.apps[0].rate_limits[1];
-    assert_eq!((limit.rate.count, limit.rate.per, limit.rate.burst), (6, Duration::from_secs(60), 2));
+    assert_eq!((limit.rate.count, limit.rate.per, limit.rate.burst), (6, Duration::from_mins(1), 2));
     assert!(limit.endpoints.contains(Target::Endpoint(Endpoint::Outnum)));
     assert!(!limit.endpoints.contains(Target::Recordings));
     assert_eq!(config.hub.subscribers[0].retry.len(), 9);
@@ -416,7 +416,7 @@ fn who_may_be_reached_needs_a_secret() {
     assert!(found.to_string().contains("`admin.token` is required"), "{found}");
     assert!(found.to_string().contains("`callbacks.key` is required"), "{found}");
     let loaded = parse("").unwrap();
-    let warnings: Vec<_> = loaded.warnings.iter().map(|warning| warning.message()).collect();
+    let warnings: Vec<_> = loaded.warnings.iter().map(xinyao_gateway::config::Finding::message).collect();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(parse("proxy_protocol: true").unwrap().warnings.len() == 3);
     let same = faults(&format!("{credentials}listen: {{proxy: 0.0.0.0:80, callbacks: 127.0.0.1:80}}"));

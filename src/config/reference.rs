@@ -91,11 +91,8 @@ fn properties(object: &Json) -> impl Iterator<Item = (&String, &Json)> {
 
 /// The mappings inside a property, each with what stands between its key and theirs.
 fn nested(property: &Json) -> Vec<(&'static str, &Json)> {
-    let candidates = [
-        (".", property),
-        ("[].", &property["items"]),
-        (".NAME.", &property["additionalProperties"]),
-    ];
+    let candidates =
+        [(".", property), ("[].", &property["items"]), (".NAME.", &property["additionalProperties"])];
     let choices = property["anyOf"].as_array().into_iter().flatten().map(|choice| (".", choice));
     candidates.into_iter().chain(choices).filter(|(_, inner)| inner["properties"].is_object()).collect()
 }
@@ -110,7 +107,8 @@ fn required(object: &Json, key: &str) -> bool {
 /// What a value looks like.
 fn kind(property: &Json) -> String {
     let words = property["anyOf"][0]["enum"].as_array();
-    if let (Some(words), false) = (words, property["title"].as_str().is_some_and(|title| title.contains(','))) {
+    if let (Some(words), false) = (words, property["title"].as_str().is_some_and(|title| title.contains(',')))
+    {
         let words: Vec<_> = words.iter().filter_map(Json::as_str).map(|word| format!("`{word}`")).collect();
         return words.join(", ");
     }

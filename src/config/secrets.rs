@@ -11,7 +11,9 @@ pub(super) fn places(node: &Node, found: &mut Vec<Place>) {
     match &node.content {
         Content::Map(entries) => {
             for entry in entries {
-                if is_secret(&entry.key) || matches!(entry.key.as_str(), "headers" | "credentials" | "postgres") {
+                if is_secret(&entry.key)
+                    || matches!(entry.key.as_str(), "headers" | "credentials" | "postgres")
+                {
                     all_places(&entry.value, found);
                 } else {
                     places(&entry.value, found);

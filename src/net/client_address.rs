@@ -56,7 +56,7 @@ fn follow(peer: &Peer, hops: impl Iterator<Item = Option<IpAddr>>, trusted: &Net
 
 /// The elements of all lines of a list field, the last first.
 fn from_the_right<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    headers.get_all(name).into_iter().rev().flat_map(|line| BackwardList::new(line))
+    headers.get_all(name).into_iter().rev().flat_map(BackwardList::new)
 }
 
 /// The elements of one line, the last first. A comma in a quoted string (RFC 9110 §5.6.4) divides nothing.

@@ -60,6 +60,9 @@ pub enum Protocol {
 impl Connector {
     /// Loads the certificate authorities (the system's, or Mozilla's where it has none, and those of
     /// `ca_file`) and settles the source IPs, each of which must be an address of this host.
+    ///
+    /// # Errors
+    /// One is not, or the authorities can't be read.
     pub fn new(settings: &EgressSettings) -> Result<Connector, EgressError> {
         Ok(Connector(Arc::new(Inner {
             sources: source::settle(&settings.source_ips, &settings.allowed_ips)?,
@@ -86,6 +89,9 @@ impl Connector {
     ///
     /// `address` is one of those that [`dial`](Self::dial) resolved to; `source` one of
     /// [`sources`](Self::sources), and [`compatible`] with it.
+    ///
+    /// # Errors
+    /// What failed, and at which stage.
     pub async fn connect(
         &self,
         origin: &Origin,

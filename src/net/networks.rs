@@ -29,7 +29,7 @@ impl Networks {
 
     /// All of them, IPv4 first.
     pub fn iter(&self) -> impl Iterator<Item = IpNet> + '_ {
-        self.v4.iter().map(|net| IpNet::V4(net)).chain(self.v6.iter().map(|net| IpNet::V6(net)))
+        self.v4.iter().map(IpNet::V4).chain(self.v6.iter().map(IpNet::V6))
     }
 }
 

@@ -76,6 +76,9 @@ impl Name {
 
     /// Waits for the first answer, at most `within`. Once there is one this returns at once, and while
     /// there was never one the last failure does. May be awaited on any tokio runtime.
+    ///
+    /// # Errors
+    /// The last failure, or that nothing came in time.
     pub async fn first(&self, within: Duration) -> Result<Arc<[SocketAddr]>, ResolveError> {
         // A name that is known costs no timer.
         if let Some(known) = self.outcome() {
@@ -127,7 +130,10 @@ impl Drop for Name {
 
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Name").field("host", &self.host).field("addresses", &self.addresses()).finish()
+        f.debug_struct("Name")
+            .field("host", &self.host)
+            .field("addresses", &self.addresses())
+            .finish_non_exhaustive()
     }
 }
 

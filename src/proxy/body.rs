@@ -67,6 +67,7 @@ where
 }
 
 /// How a body is to be treated.
+#[expect(clippy::large_enum_variant, reason = "it lives for a moment, on the stack")]
 enum Plan {
     /// Read whole; over `max_bytes` is `excess`'s refusal.
     Read {

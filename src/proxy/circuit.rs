@@ -44,11 +44,6 @@ impl Circuit {
         Passage::Blocked(open.until.saturating_duration_since(now))
     }
 
-    /// It worked.
-    pub fn succeeded(&mut self) {
-        *self = Self::default();
-    }
-
     /// It failed. `true`: this opened the circuit.
     pub fn failed(&mut self, now: Instant) -> bool {
         self.failures += 1;
@@ -108,7 +103,7 @@ mod tests {
         let later = start + Duration::from_secs(1);
         assert_eq!(circuit.ask(later), Passage::Probe);
         assert!(matches!(circuit.ask(later), Passage::Blocked(_)));
-        circuit.succeeded();
+        circuit = Circuit::default();
         assert_eq!(circuit.ask(later), Passage::Free);
     }
 
@@ -143,7 +138,7 @@ mod tests {
             for step in steps {
                 match step {
                     0 => { circuit.failed(now); probing = false; }
-                    1 => { circuit.succeeded(); probing = false; }
+                    1 => { circuit = Circuit::default(); probing = false; }
                     2 => now += Duration::from_secs(7),
                     _ => if circuit.ask(now) == Passage::Probe {
                         prop_assert!(!probing);

@@ -59,7 +59,7 @@ impl Clock {
         if witnesses.len() < WITNESSES {
             return Change::None;
         }
-        let agreed = witnesses.iter().sum::<i64>() / WITNESSES as i64;
+        let agreed = witnesses.iter().sum::<i64>() / i64::try_from(WITNESSES).unwrap_or(1);
         witnesses.clear();
         drop(witnesses);
         self.adopt(agreed)

@@ -190,7 +190,7 @@ mod tests {
     const TASKLIST: Target = Target::Endpoint(Endpoint::TaskList);
 
     fn limit(count: u32, burst: u32, targets: TargetSet, max_wait: Duration) -> RateLimit {
-        let rate = Rate { count, per: Duration::from_secs(3600), burst };
+        let rate = Rate { count, per: Duration::from_hours(1), burst };
         RateLimit { rate, endpoints: targets, max_wait }
     }
 

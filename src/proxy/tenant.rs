@@ -104,9 +104,10 @@ pub fn check_head(headers: &HeaderMap, tenants: &Tenants) -> Result<(), Denied> 
     let Some((_, params)) = params::split(kind.as_bytes()) else {
         return Err(Denied::Unreadable("Content-Type is malformed; write it as in application/json"));
     };
-    match params.iter().all(|param| !param.is("charset") || is_utf8(param.value)) {
-        true => Ok(()),
-        false => Err(Denied::Unreadable("the body's charset is not UTF-8; send it in UTF-8")),
+    if params.iter().all(|param| !param.is("charset") || is_utf8(param.value)) {
+        Ok(())
+    } else {
+        Err(Denied::Unreadable("the body's charset is not UTF-8; send it in UTF-8"))
     }
 }
 

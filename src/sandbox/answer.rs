@@ -95,9 +95,9 @@ impl Failure {
             }
             Self::Range(size) => {
                 let range = HeaderValue::from_str(&format!("bytes */{size}"));
-                range.into_iter().for_each(|range| {
+                if let Ok(range) = range {
                     headers.insert(http::header::CONTENT_RANGE, range);
-                });
+                }
             }
             _ => {}
         }

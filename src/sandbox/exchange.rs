@@ -24,7 +24,7 @@ const MAX_BODY: usize = 64 << 20;
 /// Between two parts of a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// A client that does not give up is let go after this.
-const LONGEST_HANG: Duration = Duration::from_secs(600);
+const LONGEST_HANG: Duration = Duration::from_mins(10);
 
 /// A request whose body has been read.
 #[derive(Debug)]

@@ -25,7 +25,7 @@ const MAX_CALLS: usize = 20_000;
 /// For all bodies together that are in memory at one time.
 const BODY_ROOM_KIB: usize = 256 << 10;
 /// No pause is longer, however slow the sandbox is told to be.
-const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
+const LONGEST_PAUSE: Duration = Duration::from_hours(24);
 
 /// Everything that requests and campaigns share.
 #[derive(Debug)]

@@ -50,6 +50,7 @@ fn answer(status: StatusCode, body: Bytes, place: Option<&str>) -> Answer {
 
 /// The one range of bytes that `range` asks for, of `size` in all: `None` if it is to be ignored, as
 /// several at once are; `Some(None)` if there are no such bytes.
+#[expect(clippy::option_option, reason = "three things that a range can be")]
 fn wanted(range: &str, size: usize) -> Option<Option<RangeInclusive<usize>>> {
     let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
     let (first, last) = if first.is_empty() {

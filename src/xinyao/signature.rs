@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 /// How far a timestamp may be from the SaaS's clock, either way (§3.1).
-pub const TOLERANCE: Duration = Duration::from_secs(5 * 60);
+pub const TOLERANCE: Duration = Duration::from_mins(5);
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 

@@ -111,10 +111,10 @@ fn is_unset(node: &Node) -> bool {
 
 /// `schema`, or nothing.
 pub(in crate::config) fn or_null(mut schema: Json) -> Json {
-    if let Some(choices) = schema.get_mut("enum").and_then(Json::as_array_mut) {
-        if !choices.contains(&Json::Null) {
-            choices.push(Json::Null);
-        }
+    if let Some(choices) = schema.get_mut("enum").and_then(Json::as_array_mut)
+        && !choices.contains(&Json::Null)
+    {
+        choices.push(Json::Null);
     }
     if let Some(choices) = schema.get_mut("anyOf").and_then(Json::as_array_mut) {
         let null = json!({"type": "null"});

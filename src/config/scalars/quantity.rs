@@ -8,7 +8,7 @@ use super::pattern;
 use crate::config::read::{Bad, Scalar};
 
 /// Longest duration: it has to fit into every clock.
-const MAX: Duration = Duration::from_secs(3650 * 86_400);
+const MAX: Duration = Duration::from_hours(87600);
 
 impl Scalar for Duration {
     const NAME: &'static str = "a duration";
@@ -20,9 +20,9 @@ impl Scalar for Duration {
         let unit = match unit {
             "ms" => Self::from_millis(1),
             "s" => Self::from_secs(1),
-            "m" => Self::from_secs(60),
-            "h" => Self::from_secs(3600),
-            "d" => Self::from_secs(86_400),
+            "m" => Self::from_mins(1),
+            "h" => Self::from_hours(1),
+            "d" => Self::from_hours(24),
             _ => return Err(bad()),
         };
         let duration = u32::try_from(number).ok().and_then(|number| unit.checked_mul(number));

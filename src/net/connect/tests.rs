@@ -21,8 +21,8 @@ fn settings() -> EgressSettings {
         allowed_ips: Vec::new(),
         proxy: None,
         // Far beyond what any test takes, unless its time is paused.
-        connect_timeout: Duration::from_secs(60),
-        idle_timeout: Duration::from_secs(60),
+        connect_timeout: Duration::from_mins(1),
+        idle_timeout: Duration::from_mins(1),
         http2: Http2::Auto,
         ca_file: None,
     }

@@ -30,7 +30,6 @@ pub struct Drain(Arc<State>);
 
 impl Drain {
     /// Both ends.
-    #[expect(clippy::new_ret_no_self, reason = "neither end is of use without the other")]
     pub fn new() -> (DrainTrigger, Self) {
         let state = Arc::<State>::default();
         (DrainTrigger(Arc::clone(&state)), Self(state))

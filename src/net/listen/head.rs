@@ -197,8 +197,9 @@ fn is_target(target: &[u8]) -> bool {
 }
 
 /// Without a way out early, so that it compiles to a few vector instructions.
+#[expect(clippy::unnecessary_fold, reason = "`all` would leave at the first")]
 fn is_value(value: &[u8]) -> bool {
-    value.iter().fold(true, |so_far, &byte| so_far & (((byte >= b' ') & (byte != 0x7f)) | (byte == b'\t')))
+    value.iter().fold(true, |so_far, &byte| so_far && ((byte >= b' ') && (byte != 0x7f) || (byte == b'\t')))
 }
 
 const TOKEN: u8 = 1;
@@ -220,10 +221,10 @@ const fn classes() -> [u8; 256] {
     let mut classes = mark([0; 256], b"!#$%&'*+-.^_`|~", TOKEN);
     classes = mark(classes, b"-._~!$&'()*+,;=:@/?%", TARGET);
     classes = mark(classes, b"-._~!$&'()*+;=:[]%", HOST);
-    let mut byte = 0;
+    let mut byte = 0_u8;
     while byte < 128 {
-        if (byte as u8).is_ascii_alphanumeric() {
-            classes[byte] = TOKEN | TARGET | HOST;
+        if byte.is_ascii_alphanumeric() {
+            classes[byte as usize] = TOKEN | TARGET | HOST;
         }
         byte += 1;
     }

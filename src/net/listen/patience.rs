@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// balancers keep theirs, so that it is them who close it, not we under their next request.
 const IDLE: Duration = Duration::from_secs(75);
 /// How long a client may take none of an answer that waits for it.
-const STALLED: Duration = Duration::from_secs(60);
+const STALLED: Duration = Duration::from_mins(1);
 /// A longer `header_timeout` is taken for this, so that no sum of times can overflow.
 const MAX_HEADER_TIMEOUT: Duration = Duration::from_hours(1);
 

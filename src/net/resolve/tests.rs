@@ -55,6 +55,7 @@ impl Watched {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it stands beside `bad`")]
 fn good(addresses: &[&str], ttl: Duration) -> Outcome {
     Ok(Answer { addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(), ttl })
 }

@@ -15,7 +15,7 @@ const LOOKUP_DEADLINE: Duration = Duration::from_secs(5);
 /// However short its TTL, an answer holds this long: else a TTL of 0 would be a busy loop.
 const SHORTEST_TTL: Duration = Duration::from_secs(1);
 /// However long its TTL, an answer is asked for again by then: a moved service is followed.
-const LONGEST_TTL: Duration = Duration::from_secs(300);
+const LONGEST_TTL: Duration = Duration::from_mins(5);
 /// Of an answer that names thousands, what is kept: callers hold a pool and a circuit for each.
 const MOST_ADDRESSES: usize = 64;
 const FIRST_RETRY: Duration = Duration::from_secs(1);

@@ -51,7 +51,7 @@ impl Inflater {
                     chunk = rest;
                     match header.next(byte) {
                         Some(Header { field: Field::End, .. }) => {
-                            self.stage = Stage::Data(Decompress::new(false))
+                            self.stage = Stage::Data(Decompress::new(false));
                         }
                         Some(next) => *header = next,
                         None => return false,

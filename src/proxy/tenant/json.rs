@@ -99,6 +99,7 @@ impl Id<'_> {
         if self.0.allows(id) { Ok(()) } else { Err(Denied::Foreign) }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "what a visitor's methods return")]
     fn refuse<E>() -> Result<Result<(), Denied>, E> {
         Ok(Err(Denied::Unreadable("app_id is neither a string nor an integer; send it as a string")))
     }

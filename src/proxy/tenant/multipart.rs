@@ -275,9 +275,10 @@ impl MultipartScan {
     fn epilogue(&mut self, chunk: &[u8]) -> Result<usize, Denied> {
         let used = chunk.len().min(3 - self.pending.len());
         self.pending.extend_from_slice(&chunk[..used]);
-        match b"\r\n".starts_with(&self.pending) {
-            true => Ok(used),
-            false => Err(Denied::Unreadable("something follows the multipart body's last delimiter")),
+        if b"\r\n".starts_with(&self.pending) {
+            Ok(used)
+        } else {
+            Err(Denied::Unreadable("something follows the multipart body's last delimiter"))
         }
     }
 }

@@ -68,7 +68,7 @@ fn json_bodies_that_can_be_read_in_two_ways() {
         r#"{"app_id":"1"},"#,
         r#"{"app_id":"1",}"#,
         r#"{"app_id":"1""#,
-        r#"{'app_id':'1'}"#,
+        r"{'app_id':'1'}",
         r#"{app_id:"1"}"#,
         r#"{/**/"app_id":"1"}"#,
         r#"{"app_id":01}"#,

@@ -90,7 +90,7 @@ async fn an_answered_call_can_be_looked_into() {
         (whole.status, &whole.headers["content-type"]),
         (StatusCode::OK, &"audio/wav".parse().unwrap())
     );
-    assert_eq!(whole.body.len() as i64, 44 + 8000 * call["duration"].as_i64().unwrap());
+    assert_eq!(whole.body.len() as u64, 44 + 8000 * call["duration"].as_u64().unwrap());
     let part = sandbox.get(path, Some("bytes=8-11")).await;
     assert_eq!((part.status, &part.body[..]), (StatusCode::PARTIAL_CONTENT, b"WAVE".as_slice()));
     let beyond = sandbox.get(path, Some("bytes=99999999-")).await;

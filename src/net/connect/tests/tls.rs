@@ -52,7 +52,7 @@ fn file(text: &str) -> NamedTempFile {
 
 fn believing(file: &NamedTempFile, http2: Http2) -> Connector {
     let ca_file = Some(file.path().to_owned());
-    Connector::new(&EgressSettings { ca_file, http2, ..settings() }).unwrap()
+    Connector::new(&EgressSettings { http2, ca_file, ..settings() }).unwrap()
 }
 
 /// Connects to a server that greets whoever completes the handshake.

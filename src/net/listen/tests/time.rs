@@ -81,7 +81,7 @@ async fn four_hundred_tricklers_are_cut_off_and_slow_nobody_down() {
     }
     let mut healthy = server.client().await;
     let mut slowest = Duration::ZERO;
-    while tricklers.len() > 0 && slowest < super::support::PATIENCE {
+    while !tricklers.is_empty() && slowest < super::support::PATIENCE {
         let before = Instant::now();
         healthy.send(HEALTHY).await;
         healthy.until("<>").await;

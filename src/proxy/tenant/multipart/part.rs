@@ -78,9 +78,10 @@ impl<'a> Known<'a> {
             "a part's Content-Disposition is not form-data; name=\"…\", with filename=\"…\" for a file",
         ))?;
         let tenant = tenants.named_by(disposition.name);
-        match tenant && disposition.file {
-            true => Err(Denied::Unreadable("app_id is sent as a file; send it as a text field")),
-            false => Ok(tenant),
+        if tenant && disposition.file {
+            Err(Denied::Unreadable("app_id is sent as a file; send it as a text field"))
+        } else {
+            Ok(tenant)
         }
     }
 }
