@@ -19,6 +19,8 @@ pub struct Acquired {
     pub lane: Lane,
     /// To be told how it went.
     pub ticket: Ticket,
+    /// Whether it was made just now.
+    pub fresh: bool,
 }
 
 /// What a call has tried so far.
@@ -26,6 +28,14 @@ pub struct Acquired {
 pub struct Search {
     tried: Vec<Route>,
     last: Option<String>,
+}
+
+impl Search {
+    /// A new connection along `route` was closed before anything was sent.
+    pub fn closed(&mut self, route: Route) {
+        self.tried.push(route);
+        self.last = Some(format!("{} closes connections at once", route.address));
+    }
 }
 
 /// Finds one.
@@ -54,12 +64,12 @@ pub async fn acquire(
             }
         };
         if let Some(lane) = worker.take(upstream, route) {
-            return Ok(Acquired { lane, ticket });
+            return Ok(Acquired { lane, ticket, fresh: false });
         }
         match connect(worker, upstream, route, until).await {
             Ok(lane) => {
                 blame(worker, route, &search.tried);
-                return Ok(Acquired { lane, ticket });
+                return Ok(Acquired { lane, ticket, fresh: true });
             }
             Err(failed) => {
                 ticket.failed();

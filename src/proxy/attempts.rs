@@ -111,7 +111,8 @@ where
         let spare = (target.repeatable() && retry.is_none()).then(|| spare(&call)).flatten();
         let progress = call.body.progress();
         call.record.attempts += 1;
-        call.record.address = Some(acquired.lane.route().address);
+        let (route, fresh) = (acquired.lane.route(), acquired.fresh);
+        call.record.address = Some(route.address);
         let body = std::mem::replace(&mut call.body, Outgoing::Whole(None));
         let attempt = Attempt {
             request: Request::from_parts(std::mem::replace(&mut call.head, empty()), body),
@@ -133,7 +134,13 @@ where
             return Err(call.refuse(fault));
         }
         match (failure, spare) {
-            (Failure::Unsent(request), _) => (call.head, call.body) = request.into_parts(),
+            (Failure::Unsent(request), _) => {
+                (call.head, call.body) = request.into_parts();
+                // Of a kept connection nothing is to be learnt: the next one may do.
+                if fresh {
+                    search.closed(route);
+                }
+            }
             (Failure::Timeout, _) => return Err(call.refuse(Refusal::UpstreamTimeout(timeout))),
             (Failure::Lost, Some((head, body))) => match running.budget.take(running.in_flight.now()) {
                 Some(taken) => {

@@ -82,7 +82,7 @@ impl Service<Attempt> for Send {
 
 async fn send(attempt: Attempt) -> Result<Response<Answer>, Failure> {
     let Attempt { request, acquired, upstream, worker, until, progress, .. } = attempt;
-    let Acquired { lane, mut ticket } = acquired;
+    let Acquired { lane, mut ticket, fresh } = acquired;
     let timeout = worker.running.settings.upstream.response_timeout;
     let extend = || progress.as_ref().map(|progress| progress.upstream_idle_since() + timeout);
     let patience = Patience { until, extend: &extend };
@@ -104,7 +104,12 @@ async fn send(attempt: Attempt) -> Result<Response<Answer>, Failure> {
             headers::strip_hop_by_hop(response.headers_mut());
             Ok(response)
         }
-        Err(SendError::Unsent(request)) => Err(Failure::Unsent(request)),
+        Err(SendError::Unsent(request)) => {
+            if fresh {
+                ticket.failed();
+            }
+            Err(Failure::Unsent(request))
+        }
         Err(SendError::Timeout) => {
             ticket.failed();
             Err(Failure::Timeout)

@@ -10,10 +10,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How long a client has to notice that we are done.
-const TIME: Duration = Duration::from_secs(2);
-/// How much of what it still sends is read meanwhile.
-const BYTES: usize = 16 << 20;
+/// How long a client may go on sending. Many read no answer before they have sent all of their request.
+const TIME: Duration = Duration::from_secs(10);
+/// How long it may keep silent meanwhile.
+const SILENCE: Duration = Duration::from_secs(2);
 const BUFFER: usize = 16 << 10;
 
 /// Tells the client that no more will come, and reads what it sends away until it closes too, within bounds.
@@ -26,12 +26,7 @@ async fn discard(mut stream: TcpStream) -> io::Result<()> {
     // Where hyper has done it already, this does nothing.
     stream.shutdown().await?;
     let mut buffer = vec![0; BUFFER];
-    let mut left = BYTES;
-    while left > 0 {
-        match stream.read(&mut buffer).await? {
-            0 => break,
-            read => left = left.saturating_sub(read),
-        }
-    }
+    // An end of the silence is an end like the client's own.
+    while timeout(SILENCE, stream.read(&mut buffer)).await.unwrap_or(Ok(0))? > 0 {}
     Ok(())
 }
