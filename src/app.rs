@@ -86,24 +86,26 @@ impl Gateway {
 /// # Errors
 /// See [`Gateway::start`].
 pub async fn run(config: Config) -> anyhow::Result<()> {
+    let stop = asked_to_stop()?;
     let gateway = Gateway::start(config).await?;
     tracing::info!(proxy = %gateway.proxy_address, admin = %gateway.admin_address, "ready");
-    asked_to_stop().await?;
+    stop.await;
     tracing::info!("stopping: finishing what is under way, for at most {} s", GRACE.as_secs());
     gateway.stop().await;
     Ok(())
 }
 
-/// Waits for SIGTERM or SIGINT.
+/// Heeds SIGTERM and SIGINT from now on; over when one has come.
 ///
 /// # Errors
 /// Signals can't be waited for.
-pub async fn asked_to_stop() -> anyhow::Result<()> {
+pub fn asked_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }

@@ -1,9 +1,14 @@
 //! The command line: parses, prints, decides nothing.
 
 mod arguments;
+mod demo;
 mod doctor;
+mod exchange;
 mod health;
+mod sandbox;
+mod screen;
 mod sign;
+mod table;
 
 use std::io::Write;
 use std::path::Path;
@@ -38,8 +43,7 @@ impl From<anyhow::Error> for Failed {
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     // On a usage error clap prints it and exits with 2.
-    let arguments = Arguments::parse();
-    match dispatch(&arguments) {
+    match dispatch(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed::Usage(message)) => {
             eprintln!("{message}");
@@ -53,16 +57,18 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(arguments: &Arguments) -> Result<(), Failed> {
+fn dispatch(arguments: Arguments) -> Result<(), Failed> {
     let file = arguments.config.as_path();
-    match arguments.command.as_ref().unwrap_or(&Command::Run) {
+    match arguments.command.unwrap_or(Command::Run) {
         Command::Run => run(file),
         Command::Check => check(file),
-        Command::Sign(asked) => sign::sign(asked, &load(file)?.config),
+        Command::Sign(asked) => sign::sign(&asked, &load(file)?.config),
         Command::Doctor => block_on(doctor::doctor(load(file)?.config)),
         Command::Health => block_on(health::health(load(file)?.config.admin)),
         Command::Schema => print_json(&config::schema()),
         Command::Openapi => print_json(&admin::openapi::document()),
+        Command::Sandbox(asked) => block_on(sandbox::sandbox(asked)),
+        Command::Demo(asked) => block_on(demo::demo(asked)),
     }
 }
 

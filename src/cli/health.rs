@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::Request;
-use http_body_util::Empty;
-use hyper_util::rt::TokioIo;
 
 use super::Failed;
+use super::exchange::exchange;
 use crate::admin;
+use crate::net::{Origin, Scheme};
 
 const DEADLINE: Duration = Duration::from_secs(3);
 
@@ -20,25 +20,21 @@ pub(super) async fn health(settings: admin::Settings) -> Result<(), Failed> {
     Ok(tokio::time::timeout(DEADLINE, asking).await.context("no answer in time")??)
 }
 
-async fn ask(address: SocketAddr) -> anyhow::Result<()> {
-    let stream =
-        tokio::net::TcpStream::connect(address).await.with_context(|| format!("nobody at {address}"))?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
-    let request = Request::get("/readyz").header("host", address.to_string()).body(Empty::<Bytes>::new())?;
-    let status = sender.send_request(request).await?.status();
+async fn ask(origin: Origin) -> anyhow::Result<()> {
+    let request = Request::get("/readyz").body(Bytes::new())?;
+    let status = exchange(&origin, request).await?.status;
     if !status.is_success() {
         bail!("not ready: /readyz answered {status}");
     }
     Ok(())
 }
 
-/// A listener on all addresses is reached over the loopback.
-fn reachable(address: SocketAddr) -> SocketAddr {
+/// How a listener of this host is reached; one on all addresses is reached over the loopback.
+pub(super) fn reachable(address: SocketAddr) -> Origin {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    SocketAddr::new(ip, address.port())
+    Origin { scheme: Scheme::Http, host: ip.to_string(), port: address.port() }
 }
