@@ -32,7 +32,7 @@
 //! | [`config`] | the file, and what it means | each room's `Settings` |
 //! | [`app`], [`cli`] | composition, and the command line | all |
 //!
-//! `tests/rooms.rs` holds the `use crate::` lines to this table.
+//! `tests/it/rooms.rs` holds the `use crate::` lines to this table.
 
 pub mod admin;
 pub mod app;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use xinyao_gateway::config::{self, Faults, Loaded, Severity};
 use xinyao_gateway::xinyao::{Endpoint, Target};
 
-const SHIPPED: &str = include_str!("../config.yaml");
+const SHIPPED: &str = include_str!("../../config.yaml");
 
 /// What no output may ever show.
 const SECRET: &str = "hunter2hunter2hunter2";
@@ -101,8 +101,8 @@ fn the_shipped_file_fits_the_schema() {
 
 #[test]
 fn the_reference_is_made_of_the_schema() {
-    let page = include_str!("../docs/configuration.md");
-    assert!(page == config::reference(), "run: cargo test --test config -- --ignored write_reference");
+    let page = include_str!("../../docs/configuration.md");
+    assert!(page == config::reference(), "run: cargo test --test it -- --ignored write_reference");
 }
 
 #[test]

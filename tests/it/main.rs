@@ -1,0 +1,10 @@
+//! What the gateway promises, held to from outside: over real sockets, through the front door.
+//!
+//! Each module is one theme, each test one promise. A test says what is particular to it; the rest is in
+//! [`support`], which also looks at what tests forget: that no thread of the gateway panicked, and that it
+//! still answers `/healthz` when the test is over.
+
+mod config;
+mod rooms;
+mod smoke;
+mod support;

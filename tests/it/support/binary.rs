@@ -1,0 +1,115 @@
+//! The real binary, as a process.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::{Builder, DEADLINE};
+
+/// A gateway that runs as a process, until it is dropped.
+pub struct Binary {
+    /// Its proxy listener.
+    pub proxy: SocketAddr,
+    /// Its admin listener.
+    pub admin: SocketAddr,
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Binary {
+    /// The binary, to be given arguments.
+    pub fn command() -> Command {
+        Command::new(env!("CARGO_BIN_EXE_xinyao-gateway"))
+    }
+
+    /// Runs the configuration of `builder`; ready when this returns.
+    pub fn run(builder: Builder) -> Self {
+        Self::run_as(builder, "exec \"$0\" \"$@\"")
+    }
+
+    /// Runs it by this shell script, which gets program and arguments.
+    pub fn run_as(builder: Builder, script: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("gateway.db");
+        let builder = builder.with(format!("store: {{path: {}}}\nlog: {{format: text}}", store.display()));
+        let file = folder.path().join("config.yaml");
+        std::fs::write(&file, builder.text()).unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", script, env!("CARGO_BIN_EXE_xinyao-gateway"), "--config"])
+            .arg(&file)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = Arc::<Mutex<Vec<String>>>::default();
+        let (found, addresses) = std::sync::mpsc::channel();
+        let (kept, stderr) = (Arc::clone(&lines), child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if let Some(ready) = addresses_of(&line) {
+                    let _ = found.send(ready);
+                }
+                kept.lock().unwrap().push(line);
+            }
+        });
+        let (proxy, admin) = addresses
+            .recv_timeout(DEADLINE)
+            .unwrap_or_else(|_| panic!("it is never ready: {:#?}", lines.lock().unwrap()));
+        Self { proxy, admin, child, lines, _folder: folder }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal: `TERM`, `INT`, `KILL`, …
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < until, "it does not end: {:#?}", self.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// Resident memory now, in bytes.
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+}
+
+impl Drop for Binary {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if !std::thread::panicking() {
+            let panics: Vec<String> =
+                self.log().into_iter().filter(|line| line.contains("panicked")).collect();
+            assert!(panics.is_empty(), "{panics:?}");
+        }
+    }
+}
+
+/// Proxy and admin listener, of the line that says that it is ready.
+fn addresses_of(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let value = |name: &str| line.split(name).nth(1)?.split_whitespace().next()?.parse().ok();
+    Some((value(" proxy=")?, value(" admin=")?))
+}

@@ -1,0 +1,75 @@
+//! What the promises are tested with.
+//!
+//! - [`Gateway`]: a gateway in this process, on free ports, from a configuration of which a test writes only
+//!   what it is about. [`Binary`]: the real thing, where the promise is about the process.
+//! - [`Sandbox`]: the stand-in SaaS. [`Upstream`]: a server that does what it is told, byte by byte.
+//! - [`Line`]: one TCP connection, as a client's or a server's end; every wait on it has a deadline.
+//! - [`get`], [`post`]: requests; [`Answer`], [`Seen`]: what came.
+//! - [`eventually`]: a condition that must come true soon.
+
+// Each module of promises uses its own part of this.
+#![allow(dead_code, unused_imports, reason = "a tool box")]
+
+mod binary;
+mod gateway;
+mod line;
+mod log;
+mod message;
+mod sandbox;
+mod tls;
+mod upstream;
+
+use std::time::{Duration, Instant};
+
+pub use binary::Binary;
+pub use gateway::{Builder, Gateway, Metrics, config, merge};
+pub use line::Line;
+pub use log::logged;
+pub use message::{Answer, Ask, Seen, get, post, request};
+pub use sandbox::Sandbox;
+pub use tls::Authority;
+pub use upstream::{Act, OK, Upstream, answer, ok};
+
+/// Where the endpoints are (§6, §10-§16): written out, for the gateway has them from its own table.
+pub const ADDTASK: &str = "/api/v1/coeus/apiserver/agent/addtask";
+pub const OUTNUM: &str = "/api/v1/coeus/apiserver/agent/outnum";
+pub const TASKLIST: &str = "/api/v1/coeus/apiserver/agent/tasklist";
+pub const SYNCPROMPT: &str = "/api/v1/coeus/apiserver/agent/syncprompt";
+pub const FOLLOWED_DATA: &str = "/api/v1/coeus/apiserver/followed/data";
+pub const BOTDM_START: &str = "/api/v1/gaia/botdm/start";
+pub const BOTDM_TRIGGER: &str = "/api/v1/gaia/botdm/trigger";
+pub const BOTDM_STOP: &str = "/api/v1/gaia/botdm/stop";
+
+/// No wait is longer. Reached only when a promise is broken.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What `future` comes to, within [`DEADLINE`].
+#[track_caller]
+pub fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    let caller = std::panic::Location::caller();
+    async move {
+        tokio::time::timeout(DEADLINE, future)
+            .await
+            .unwrap_or_else(|_| panic!("nothing within {DEADLINE:?}, waited for at {caller}"))
+    }
+}
+
+/// Waits until `holds`, and panics when it does not within [`DEADLINE`].
+#[track_caller]
+pub fn eventually(holds: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let mut holds = holds;
+        let until = Instant::now() + DEADLINE;
+        while !holds().await {
+            assert!(Instant::now() < until, "did not come true within {DEADLINE:?}: {caller}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// A body of `size` bytes, no part of which is like another.
+pub fn bytes(size: usize) -> Vec<u8> {
+    let mut dice = fastrand::Rng::with_seed(size as u64);
+    (0..size).map(|_| dice.u8(b'a'..=b'z')).collect()
+}
