@@ -4,32 +4,51 @@
 //! | --- | --- | --- |
 //! | `GET /healthz` | 200 while the process lives | no |
 //! | `GET /readyz` | 200 while it can take requests, JSON per check | no |
-//! | `GET /metrics` | Prometheus text | yes |
+//! | `GET /metrics` | metrics, as Prometheus text or OpenMetrics | yes |
 //! | `GET /openapi.json` | this API, and the SaaS's endpoints as the proxy listener serves them | yes |
 //! | `GET /api/v1/status` | how things stand | yes |
 //! | `GET /api/v1/config` | the running configuration, secrets as `***` | yes |
+//! | `GET /api/v1/subscribers` | each with its state and its figures | yes |
+//! | `POST /api/v1/subscribers/{name}/pause`, `/resume` | no deliveries; deliveries again | yes |
+//! | `POST /api/v1/subscribers/{name}/purge` | its backlog is dropped | yes |
+//! | `POST /api/v1/subscribers/{name}/test` | it is sent samples, outside the log | yes |
+//! | `POST /api/v1/subscribers/{name}/replay` | events are delivered to it again | yes |
+//! | `GET /api/v1/events` | events, newest first, and how their deliveries stand | yes |
+//! | `GET /api/v1/events/{id}` | one, with its attempts | yes |
+//! | `GET /api/v1/events/{id}/body` | its bytes, as they came | yes |
+//! | `POST /api/v1/events/{id}/replay` | it is delivered again | yes |
+//! | `GET /api/v1/dead-letters` | deliveries that were given up, newest first | yes |
+//! | `POST /api/v1/dead-letters/replay`, `/discard` | they are delivered again, or forgotten | yes |
 //!
 //! Errors are `application/problem+json` (RFC 9457).
 
+mod asked;
+mod dead_letters;
+mod events;
+mod exposition;
 pub mod openapi;
+mod operations;
 mod problem;
 mod settings;
+mod shown;
+mod subscribers;
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
 use prometheus_client::registry::Registry;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
+use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
+pub use self::operations::{Operations, Sample, Standing, Subscribers};
 pub use self::problem::Problem;
 pub use self::settings::Settings;
 
@@ -45,6 +64,8 @@ pub struct Views {
     pub config: Box<dyn Fn() -> Value + Send + Sync>,
     /// The OpenAPI document.
     pub openapi: Value,
+    /// Events and subscribers.
+    pub operations: Option<Operations>,
 }
 
 /// One thing that must hold for requests to be taken.
@@ -58,27 +79,37 @@ pub struct Check {
     pub detail: String,
 }
 
+/// Largest body of a request, bytes: a thousand ids have room.
+const MAX_BODY: usize = 128 << 10;
+
 /// The routes; `token` is what callers must show where the table says so.
 pub fn router(views: Views, token: Option<SecretString>) -> Router {
+    let operations = views.operations.clone().map_or_else(Router::new, |operations| {
+        let routes = subscribers::routes().merge(events::routes()).merge(dead_letters::routes());
+        routes.with_state(Arc::new(operations))
+    });
     let guarded = Router::new()
         .route("/metrics", get(metrics))
         .route("/openapi.json", get(openapi))
         .route("/api/v1/status", get(status))
         .route("/api/v1/config", get(config))
+        .merge(operations)
+        .route_layer(middleware::from_fn(same_site))
         .route_layer(middleware::from_fn_with_state(token.map(Arc::new), authorize));
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .merge(guarded)
-        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path") })
+        .fallback(|| async { Problem::not_found("there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method")
         })
+        .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(Arc::new(views))
 }
 
 async fn healthz() -> Json<Value> {
-    Json(serde_json::json!({ "status": "ok" }))
+    Json(json!({ "status": "ok" }))
 }
 
 async fn readyz(State(views): State<Arc<Views>>) -> Response {
@@ -87,21 +118,13 @@ async fn readyz(State(views): State<Arc<Views>>) -> Response {
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let checks: serde_json::Map<String, Value> = checks
         .into_iter()
-        .map(|check| (check.name.to_owned(), serde_json::json!({ "ok": check.ok, "detail": check.detail })))
+        .map(|check| (check.name.to_owned(), json!({ "ok": check.ok, "detail": check.detail })))
         .collect();
-    (status, Json(serde_json::json!({ "ready": ready, "checks": checks }))).into_response()
+    (status, Json(json!({ "ready": ready, "checks": checks }))).into_response()
 }
 
-async fn metrics(State(views): State<Arc<Views>>) -> Response {
-    let mut text = String::new();
-    match prometheus_client::encoding::text::encode(&mut text, &views.metrics) {
-        Ok(()) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(CONTENT_TYPE, kind)], text).into_response()
-        }
-        Err(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written out")
-            .into_response(),
-    }
+async fn metrics(State(views): State<Arc<Views>>, headers: HeaderMap) -> Response {
+    exposition::scrape(&views.metrics, &headers)
 }
 
 async fn openapi(State(views): State<Arc<Views>>) -> Json<Value> {
@@ -109,7 +132,15 @@ async fn openapi(State(views): State<Arc<Views>>) -> Json<Value> {
 }
 
 async fn status(State(views): State<Arc<Views>>) -> Json<Value> {
-    Json((views.status)())
+    let mut status = (views.status)();
+    if let Some(operations) = &views.operations {
+        match operations.totals().await {
+            Ok((backlog, store)) => (status["backlog"], status["store"]) = (backlog, store),
+            // The rest is all the more wanted while the store is in trouble.
+            Err(error) => status["store"] = json!({ "error": error.to_string() }),
+        }
+    }
+    Json(status)
 }
 
 async fn config(State(views): State<Arc<Views>>) -> Json<Value> {
@@ -119,6 +150,17 @@ async fn config(State(views): State<Arc<Views>>) -> Json<Value> {
 async fn authorize(State(token): State<Option<Arc<SecretString>>>, request: Request, next: Next) -> Response {
     match token {
         Some(token) if !shows(request.headers(), &token) => Problem::unauthorized().into_response(),
+        _ => next.run(request).await,
+    }
+}
+
+/// Refuses what another site's page has a browser send: without a token the loopback is all that protects.
+async fn same_site(request: Request, next: Next) -> Response {
+    let site = request.headers().get("sec-fetch-site").map(http::HeaderValue::as_bytes);
+    match site {
+        Some(b"cross-site" | b"same-site") if !request.method().is_safe() => {
+            Problem::new(StatusCode::FORBIDDEN, "another site's page may not do this").into_response()
+        }
         _ => next.run(request).await,
     }
 }

@@ -8,6 +8,7 @@ mod endpoints;
 mod fields;
 mod operators;
 mod refusals;
+mod shapes;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,8 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 
+use crate::store::StoreError;
+
 /// What went wrong, and the way out.
 #[derive(Debug)]
 pub struct Problem {
@@ -17,12 +19,29 @@ impl Problem {
         Self { status, detail: detail.into() }
     }
 
+    /// There is no such thing.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
     /// The token is missing or wrong.
     pub fn unauthorized() -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,
             "send `Authorization: Bearer <token>` with the configured admin.token",
         )
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let status = match &error {
+            StoreError::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
+            StoreError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            StoreError::Damaged(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        tracing::error!(%error, "an operator's request came to nothing");
+        Self::new(status, error.to_string())
     }
 }
 

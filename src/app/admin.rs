@@ -74,6 +74,7 @@ fn views(parts: Parts) -> Views {
         }),
         config: Box::new(move || config.clone()),
         openapi: admin::openapi::document(),
+        operations: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Parts, component, json_of};
+use super::{Parts, component, json_of, shapes};
 
 pub(super) const TAG: &str = "admin";
 pub(super) const SECURITY: &str = "adminToken";
@@ -15,6 +15,10 @@ struct Operation {
     summary: &'static str,
     /// Whether it asks for no token.
     open: bool,
+    /// Names that [`shapes::query`] knows.
+    query: &'static [&'static str],
+    /// The schema of its body, if it takes one, and whether it must have it.
+    body: Option<(&'static str, bool)>,
     answers: &'static [Answer],
 }
 
@@ -28,8 +32,10 @@ struct Answer {
 enum Content {
     /// Text of this media type.
     Text(&'static str),
-    /// JSON of this row of [`schemas`].
+    /// JSON of this row of [`schemas`] or of [`shapes::schemas`].
     Json(&'static str),
+    /// Bytes of any type.
+    Bytes,
     /// JSON of any shape.
     Any,
 }
@@ -40,7 +46,30 @@ const fn get(
     summary: &'static str,
     answers: &'static [Answer],
 ) -> Operation {
-    Operation { method: "get", path, id, summary, open: false, answers }
+    Operation { method: "get", path, id, summary, open: false, query: &[], body: None, answers }
+}
+
+const fn post(
+    path: &'static str,
+    id: &'static str,
+    summary: &'static str,
+    answers: &'static [Answer],
+) -> Operation {
+    Operation { method: "post", ..get(path, id, summary, answers) }
+}
+
+impl Operation {
+    const fn query(self, query: &'static [&'static str]) -> Self {
+        Self { query, ..self }
+    }
+
+    const fn body(self, schema: &'static str) -> Self {
+        Self { body: Some((schema, true)), ..self }
+    }
+
+    const fn optional_body(self, schema: &'static str) -> Self {
+        Self { body: Some((schema, false)), ..self }
+    }
 }
 
 const fn open(mut operation: Operation) -> Operation {
@@ -72,7 +101,7 @@ const OPERATIONS: &[Operation] = &[
         "/metrics",
         "metrics",
         "Metrics for Prometheus",
-        &[ok("In the OpenMetrics text format.", Content::Text("application/openmetrics-text"))],
+        &[ok("In OpenMetrics too, for those who ask for it.", Content::Text("text/plain"))],
     ),
     get("/openapi.json", "openapi", "This document", &[ok("An OpenAPI 3.1 document.", Content::Any)]),
     get("/api/v1/status", "status", "How the gateway fares", &[ok("How it fares.", Content::Json("Status"))]),
@@ -82,6 +111,90 @@ const OPERATIONS: &[Operation] = &[
         "The running configuration",
         &[ok("With the keys of the file; secrets are `***`.", Content::Json("Config"))],
     ),
+    get(
+        "/api/v1/subscribers",
+        "subscribers",
+        "Each subscriber with its state and its figures",
+        &[ok("Those configured, then those that only the store still knows.", Content::Json("Subscribers"))],
+    ),
+    post(
+        "/api/v1/subscribers/{name}/pause",
+        "pauseSubscriber",
+        "Deliver nothing to it until it is resumed; its backlog waits",
+        &[ok("It is paused.", Content::Json("Paused"))],
+    ),
+    post(
+        "/api/v1/subscribers/{name}/resume",
+        "resumeSubscriber",
+        "Deliver to it again",
+        &[ok("It is resumed.", Content::Json("Paused"))],
+    ),
+    post(
+        "/api/v1/subscribers/{name}/purge",
+        "purgeSubscriber",
+        "Drop its backlog; one that is no longer configured is forgotten",
+        &[ok("How many deliveries were dropped.", Content::Json("Purged"))],
+    ),
+    post(
+        "/api/v1/subscribers/{name}/test",
+        "testSubscriber",
+        "Send it a signed sample of each kind that it takes, outside the log",
+        &[ok("What it answered.", Content::Json("Tested"))],
+    ),
+    post(
+        "/api/v1/subscribers/{name}/replay",
+        "replayToSubscriber",
+        "Deliver events to it again, beside the live deliveries",
+        &[ok("How many events that is.", Content::Json("Replayed"))],
+    )
+    .body("Replay"),
+    get(
+        "/api/v1/events",
+        "events",
+        "Events, newest first, and how their deliveries stand",
+        &[ok("A page of them.", Content::Json("Events"))],
+    )
+    .query(&["app", "event", "task_id", "call_sn", "since", "until", "limit", "cursor"]),
+    get(
+        "/api/v1/events/{id}",
+        "event",
+        "One event with its attempts",
+        &[ok("The event.", Content::Json("EventDetail"))],
+    ),
+    get(
+        "/api/v1/events/{id}/body",
+        "eventBody",
+        "What the SaaS sent",
+        &[ok("The bytes as they came, with their `Content-Type`.", Content::Bytes)],
+    ),
+    post(
+        "/api/v1/events/{id}/replay",
+        "replayEvent",
+        "Deliver it again, to one subscriber or to each that takes it",
+        &[ok("How many deliveries that is.", Content::Json("Replayed"))],
+    )
+    .optional_body("EventReplay"),
+    get(
+        "/api/v1/dead-letters",
+        "deadLetters",
+        "Deliveries that were given up, newest first",
+        &[ok("A page of them.", Content::Json("DeadLetters"))],
+    )
+    .query(&["subscriber", "limit", "cursor"]),
+    post(
+        "/api/v1/dead-letters/replay",
+        "replayDeadLetters",
+        "Deliver dead letters again at once, with a fresh schedule",
+        &[ok("How many there are.", Content::Json("Replayed"))],
+    )
+    .body("DeadLetterChoice"),
+    post(
+        "/api/v1/dead-letters/discard",
+        "discardDeadLetters",
+        "Forget dead letters",
+        &[ok("How many there were.", Content::Json("Discarded"))],
+    )
+    .body("DeadLetterChoice"),
 ];
 
 /// What the answers are made of.
@@ -98,7 +211,8 @@ pub(super) fn server() -> Value {
 }
 
 pub(super) fn add(parts: &mut Parts) {
-    parts.schemas.extend(schemas().map(|(name, schema)| (name.to_owned(), schema)));
+    let schemas = schemas().into_iter().chain(shapes::schemas());
+    parts.schemas.extend(schemas.map(|(name, schema)| (name.to_owned(), schema)));
     parts.responses.insert("Problem".to_owned(), problem_response("What went wrong.", json!({})));
     let authenticate = json!({ "WWW-Authenticate": component("headers", "Authenticate") });
     let unauthorized = problem_response("The token is missing or wrong.", authenticate);
@@ -110,13 +224,26 @@ pub(super) fn add(parts: &mut Parts) {
 
 fn described(operation: &Operation) -> Value {
     let security = if operation.open { json!([]) } else { json!([{ SECURITY: [] }]) };
-    json!({
+    let mut described = json!({
         "operationId": operation.id,
         "tags": [TAG],
         "summary": operation.summary,
         "security": security,
+        "parameters": parameters(operation),
         "responses": responses(operation),
-    })
+    });
+    if let Some((schema, required)) = operation.body {
+        described["requestBody"] = json!({ "required": required, "content": json_of(schema) });
+    }
+    described
+}
+
+fn parameters(operation: &Operation) -> Vec<Value> {
+    let segments = operation.path.split('/');
+    let named = segments.filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
+    let path = named
+        .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
+    path.chain(operation.query.iter().map(|name| shapes::query(name))).collect()
 }
 
 fn responses(operation: &Operation) -> Map<String, Value> {
@@ -138,6 +265,7 @@ fn content(content: &Content) -> Value {
     match content {
         Content::Text(media_type) => json!({ *media_type: { "schema": { "type": "string" } } }),
         Content::Json(schema) => json_of(schema),
+        Content::Bytes => json!({ "*/*": {} }),
         Content::Any => json!({ "application/json": { "schema": { "type": "object" } } }),
     }
 }
@@ -202,7 +330,18 @@ fn status() -> Value {
                 "description": "The whitelisted addresses, and those that connections leave from.",
             },
             "upstreams": { "type": "array", "description": "The API and the recordings: addresses and health." },
-            "backlog": { "type": "object", "description": "Totals of what subscribers have yet to get." },
+            "backlog": {
+                "type": "object",
+                "description": "Totals of what subscribers have yet to get.",
+                "properties": {
+                    "events": { "type": "integer", "minimum": 0 },
+                    "oldest_age_seconds": { "type": "number", "minimum": 0 },
+                    "retrying": { "type": "integer", "minimum": 0 },
+                    "replaying": { "type": "integer", "minimum": 0 },
+                    "dead_letters": { "type": "integer", "minimum": 0 },
+                },
+            },
+            "store": { "type": "object", "description": "Bytes on disk, and how many there may be." },
         },
         "required": ["version", "uptime_seconds"],
     })
