@@ -1,6 +1,5 @@
 //! Sockets that both sides share: accepting, connecting, headers. It knows no business.
 
-pub mod client;
 pub mod client_address;
 pub mod connect;
 pub mod headers;

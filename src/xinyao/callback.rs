@@ -1,7 +1,5 @@
 //! How a callback's body tells its kind.
 
-pub mod facets;
-
 use std::fmt;
 use std::str::FromStr;
 
