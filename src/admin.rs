@@ -23,6 +23,7 @@
 //! Errors are `application/problem+json` (RFC 9457).
 
 mod asked;
+mod cursor;
 mod dead_letters;
 mod events;
 mod exposition;

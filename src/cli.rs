@@ -5,10 +5,12 @@ mod demo;
 mod doctor;
 mod exchange;
 mod health;
+mod operators;
 mod sandbox;
 mod screen;
 mod sign;
 mod table;
+mod when;
 
 use std::io::Write;
 use std::path::Path;
@@ -68,6 +70,10 @@ fn dispatch(arguments: Arguments) -> Result<(), Failed> {
         Command::Schema => print_json(&config::schema()),
         Command::Openapi => print_json(&admin::openapi::document()),
         Command::Sandbox(asked) => block_on(sandbox::sandbox(asked)),
+        Command::Status(reach) => block_on(operators::status(reach, file)),
+        Command::Events(asked) => block_on(operators::events(asked, file)),
+        Command::DeadLetters(asked) => block_on(operators::dead_letters(asked, file)),
+        Command::Replay(asked) => block_on(operators::replay(asked, file)),
         Command::Demo(asked) => block_on(demo::demo(asked)),
     }
 }

@@ -1,5 +1,6 @@
 //! Sockets that both sides share: accepting, connecting, headers. It knows no business.
 
+pub mod client;
 pub mod client_address;
 pub mod connect;
 pub mod headers;

@@ -10,7 +10,11 @@
 //! dispatcher, [`Query`] and [`Operate`] the operators. `suite.rs` holds what every store must satisfy.
 
 mod event;
+mod memory;
 mod settings;
+mod standing;
+#[cfg(test)]
+mod suite;
 
 use std::sync::Arc;
 
@@ -23,6 +27,7 @@ pub use self::event::{
     EventFilter, EventId, EventSummary, Fate, Gap, NewEvent, Page, Place, Replay, ReplayId, Retry, Seq,
     Settled, ShardId, Start, SubscriberFigures, SubscriberState,
 };
+pub use self::memory::MemoryStore;
 pub use self::settings::Settings;
 
 /// Why the store could not do as asked. What it means for the caller is the caller's to say.
@@ -39,12 +44,18 @@ pub enum StoreError {
     Damaged(String),
 }
 
+/// All that a store does.
+pub trait Store: Intake + Log + Progress + Query + Operate {}
+
+impl<T: Intake + Log + Progress + Query + Operate> Store for T {}
+
 /// What a store answers, a moment later.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// Takes events in.
 pub trait Intake: Send + Sync {
-    /// Keeps an event. Once this is `Ok`, the event survives a crash of process and machine.
+    /// Keeps an event. Once this is `Ok`, the event survives a crash of process and machine; a duplicate is
+    /// told only once the event that it repeats does.
     fn append(&self, event: NewEvent) -> Answer<'_, Appended>;
 
     /// Whether events can be kept at present.
@@ -76,9 +87,13 @@ pub trait Progress: Send + Sync {
 
     /// Writes down what came of deliveries, in order. Ready when it is durable, as [`Fate::Retry`] and
     /// [`Fate::Dead`] must be before the frontier passes; [`Fate::Delivered`] alone need not be waited for.
+    /// After an error (the disk may be full) nothing is written down but that what was delivered is out of
+    /// the retry set: the rest is still the caller's, to be settled again. What comes of a subscriber that
+    /// was forgotten, or of an event that retention removed, is nobody's concern any more, and is no error.
     fn settle(&self, settled: Vec<Settled>) -> Answer<'_, ()>;
 
-    /// Everything of the shard before `frontier` is settled or in the retry set. Written within a moment.
+    /// Everything of the shard before `frontier` is settled or in the retry set. Written within a moment; a
+    /// frontier never goes back.
     fn advance(&self, subscriber: &str, shard: ShardId, frontier: Seq);
 
     /// What of the retry set is due at `now`, the longest due first.
@@ -128,7 +143,6 @@ pub trait Query: Send + Sync {
     ) -> Answer<'_, Page<DeadLetter>>;
 
     /// The figures of every subscriber that the store knows, those no longer configured included.
-    /// `wants` tells which events count as a subscriber's backlog.
     fn figures(&self) -> Answer<'_, Vec<SubscriberFigures>>;
 
     /// Bytes on disk, and how many there may be.
@@ -150,10 +164,12 @@ pub trait Operate: Send + Sync {
     /// Delivers again what matches `filter`, beside the live deliveries. Returns how many events that is.
     fn replay(&self, subscriber: &str, filter: EventFilter) -> Answer<'_, u64>;
 
-    /// Delivers these events again at once. Returns how many of them there are.
+    /// Delivers these events again at once: they go into the retry set, due now, as far as there is room in
+    /// it. Returns how many did.
     fn replay_ids(&self, subscriber: &str, ids: Vec<EventId>) -> Answer<'_, u64>;
 
-    /// Puts dead letters back into the retry set, due now, with a fresh schedule; empty `ids`: all of them.
+    /// Puts dead letters back into the retry set, due now, with a fresh schedule; empty `ids`: all of them,
+    /// the oldest first, as far as there is room in it. Returns how many.
     fn revive(&self, subscriber: &str, ids: Vec<EventId>) -> Answer<'_, u64>;
 
     /// Forgets dead letters; empty `ids`: all of them.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Problem;
+use super::cursor::Listing;
 use crate::store::{EventFilter, EventId};
 
 /// Rows of a page that names no limit.
@@ -88,7 +89,7 @@ pub(super) struct EventsAsked {
 impl EventsAsked {
     /// Which events, and which page of them.
     pub(super) fn meant(self) -> Result<(EventFilter, PageAsked), Problem> {
-        let page = PageAsked::of(self.limit, self.cursor)?;
+        let page = PageAsked::of(Listing::Events, self.limit, self.cursor)?;
         let kinds = given(self.event).into_iter().map(|name| name.parse());
         let filter = EventFilter {
             app: given(self.app),
@@ -114,7 +115,8 @@ pub(super) struct DeadLettersAsked {
 impl DeadLettersAsked {
     /// Whose, and which page of them.
     pub(super) fn meant(self) -> Result<(Option<String>, PageAsked), Problem> {
-        Ok((given(self.subscriber), PageAsked::of(self.limit, self.cursor)?))
+        let page = PageAsked::of(Listing::DeadLetters, self.limit, self.cursor)?;
+        Ok((given(self.subscriber), page))
     }
 }
 
@@ -126,12 +128,16 @@ pub(super) struct PageAsked {
 }
 
 impl PageAsked {
-    fn of(limit: Option<String>, cursor: Option<String>) -> Result<Self, Problem> {
+    fn of(listing: Listing, limit: Option<String>, cursor: Option<String>) -> Result<Self, Problem> {
         let limit = given(limit).map_or(Ok(PAGE), |text| {
             let number = text.parse().ok().filter(|number| (1..=MAX_PAGE).contains(number));
             number.ok_or_else(|| invalid(format!("limit: {text:?} is no number from 1 to {MAX_PAGE}")))
         })?;
-        Ok(Self { limit, cursor: given(cursor) })
+        let cursor = given(cursor).map(|shown| {
+            let cursor = listing.meant(&shown);
+            cursor.ok_or_else(|| invalid("cursor: this is no next_cursor of this listing"))
+        });
+        Ok(Self { limit, cursor: cursor.transpose()? })
     }
 }
 
@@ -241,8 +247,9 @@ mod tests {
 
     #[test]
     fn filters_are_understood() {
-        let query = "app=crm&event=call_record&since=2026-11-24T08:00:00%2B08:00&limit=1000&cursor=x";
-        let (filter, page) = events(query).unwrap();
+        let query = "app=crm&event=call_record&since=2026-11-24T08:00:00%2B08:00&limit=1000";
+        let query = format!("{query}&cursor={}", Listing::Events.shown("x"));
+        let (filter, page) = events(&query).unwrap();
         assert_eq!(filter.app.as_deref(), Some("crm"));
         assert_eq!(filter.kinds, [Kind::CallRecord]);
         assert_eq!(filter.since, Some("2026-11-24T00:00:00Z".parse().unwrap()));
@@ -264,6 +271,7 @@ mod tests {
             ("limit=-1", "limit"),
             ("limit=many", "limit"),
             ("app=a&app=b", "app"),
+            ("cursor=42", "cursor"),
         ] {
             let problem = events(query).expect_err(query);
             assert!(format!("{problem:?}").contains(named), "{query}: {problem:?}");

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Problem;
 use super::asked::{DeadLettersAsked, DeadLettersTold, Parameters, Told};
+use super::cursor::Listing;
 use super::operations::Operations;
 use super::shown;
 
@@ -28,7 +29,7 @@ async fn list(State(operations): Given, Parameters(asked): Parameters<DeadLetter
         operations.known(name).await?;
     }
     let letters = operations.query.dead_letters(subscriber, page.limit, page.cursor).await?;
-    Ok(Json(shown::page("dead_letters", letters, |letter| operations.dead_letter(&letter))))
+    Ok(Json(shown::page(Listing::DeadLetters, letters, |letter| operations.dead_letter(letter))))
 }
 
 async fn replay(State(operations): Given, Told(told): Told<DeadLettersTold>) -> Answer {

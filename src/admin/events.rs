@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::Problem;
 use super::asked::{EventReplayTold, EventsAsked, Named, Parameters, Told};
+use super::cursor::Listing;
 use super::operations::Operations;
 use super::shown;
 use crate::store::{EventDetail, EventId};
@@ -31,7 +32,7 @@ pub(super) fn routes() -> Router<Arc<Operations>> {
 async fn list(State(operations): Given, Parameters(asked): Parameters<EventsAsked>) -> Answer {
     let (filter, page) = asked.meant()?;
     let events = operations.query.events(filter, page.limit, page.cursor).await?;
-    Ok(Json(shown::page("events", events, |event| operations.event(&event))))
+    Ok(Json(shown::page(Listing::Events, events, |event| operations.event(event))))
 }
 
 async fn one(State(operations): Given, Named(id): Named) -> Answer {

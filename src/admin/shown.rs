@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::cursor::Listing;
 use super::operations::{Operations, Sample, Standing};
 use crate::store::{
     Attempt, DeadLetter, Delivery, DeliveryState, EventDetail, EventSummary, Page, SubscriberFigures,
@@ -10,9 +11,13 @@ use crate::store::{
 use crate::telemetry::mask;
 
 /// `{"KEY": [rows], "next_cursor": …}`
-pub(super) fn page<T>(key: &str, page: Page<T>, row: impl Fn(T) -> Value) -> Value {
-    let rows: Vec<Value> = page.rows.into_iter().map(row).collect();
-    json!({ key: rows, "next_cursor": page.next_cursor })
+pub(super) fn page<T>(listing: Listing, page: Page<T>, row: impl Fn(&T) -> Value) -> Value {
+    let key = match listing {
+        Listing::Events => "events",
+        Listing::DeadLetters => "dead_letters",
+    };
+    let next = page.next_cursor.map(|cursor| listing.shown(&cursor));
+    json!({ key: page.rows.iter().map(row).collect::<Vec<_>>(), "next_cursor": next })
 }
 
 impl Operations {

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::when::When;
+use crate::net::{Origin, Scheme};
 use crate::sandbox::Fault;
+use crate::xinyao::callback::Kind;
 
 /// Signing gateway and callback hub in front of the Xinyao (心耀) SaaS.
 #[derive(Debug, Parser)]
@@ -37,6 +40,14 @@ pub(super) enum Command {
     Openapi,
     /// Run a stand-in for the SaaS, to try things out against: nobody is called.
     Sandbox(Sandbox),
+    /// Ask the running gateway how it fares.
+    Status(Reach),
+    /// List events, newest first, and how their deliveries stand; or show one.
+    Events(Events),
+    /// List deliveries that were given up, newest first.
+    DeadLetters(DeadLetters),
+    /// Have events delivered to a subscriber again.
+    Replay(Replay),
     /// Show it all at work: a gateway and a sandbox in one process, and a campaign from end to end.
     Demo(Demo),
 }
@@ -93,4 +104,140 @@ pub(super) struct Demo {
     /// End after one campaign, instead of staying up until Ctrl-C.
     #[arg(long)]
     pub(super) exit: bool,
+}
+
+/// Which running gateway is meant, and how it is to answer.
+#[derive(Debug, Args)]
+pub(super) struct Reach {
+    /// Its admin listener, instead of the configuration file's.
+    #[arg(long, value_name = "URL", value_parser = admin_url)]
+    pub(super) admin: Option<AdminUrl>,
+    /// Its admin.token, instead of the configuration file's; with --admin, $ADMIN_TOKEN is looked at too.
+    #[arg(long, value_name = "TOKEN")]
+    pub(super) token: Option<String>,
+    /// Print what the API answers, as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Where an admin listener is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct AdminUrl {
+    pub(super) origin: Origin,
+    /// What something in front adds to paths; without a slash at its end.
+    pub(super) path: String,
+}
+
+fn admin_url(text: &str) -> Result<AdminUrl, String> {
+    let whole = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let help = || format!("{text:?} is no URL like http://127.0.0.1:9090");
+    let uri: http::Uri = whole.parse().map_err(|_| help())?;
+    let (scheme, port) = match uri.scheme_str() {
+        Some("http") => (Scheme::Http, 80),
+        Some("https") => (Scheme::Https, 443),
+        _ => return Err(help()),
+    };
+    let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or_else(help)?;
+    let odd_port = authority.as_str() != authority.host() && authority.port_u16().is_none();
+    if uri.query().is_some() || odd_port {
+        return Err(help());
+    }
+    let host = authority.host().trim_matches(['[', ']']).to_owned();
+    let origin = Origin { scheme, host, port: authority.port_u16().unwrap_or(port) };
+    Ok(AdminUrl { origin, path: uri.path().trim_end_matches('/').to_owned() })
+}
+
+/// `events`
+#[derive(Debug, Args)]
+pub(super) struct Events {
+    /// Show this event with its attempts, instead of a list.
+    #[arg(conflicts_with_all = ["app", "event", "task_id", "call_sn", "since", "until", "cursor"])]
+    pub(super) id: Option<String>,
+    /// Only those of this app.
+    #[arg(long)]
+    pub(super) app: Option<String>,
+    /// Only those of this kind: call_record, intent_result, inbound_query or unknown.
+    #[arg(long, value_name = "KIND")]
+    pub(super) event: Option<Kind>,
+    /// Only those of this task.
+    #[arg(long, value_name = "ID")]
+    pub(super) task_id: Option<String>,
+    /// Only those of this batch.
+    #[arg(long, value_name = "ID")]
+    pub(super) call_sn: Option<String>,
+    /// Only those that came then or later: RFC 3339, or how long ago, e.g. 90m, 24h, 7d.
+    #[arg(long, value_name = "T")]
+    pub(super) since: Option<When>,
+    /// Only those that came before then.
+    #[arg(long, value_name = "T")]
+    pub(super) until: Option<When>,
+    /// Most rows.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(super) limit: u16,
+    /// Where the page before ended.
+    #[arg(long)]
+    pub(super) cursor: Option<String>,
+    #[command(flatten)]
+    pub(super) reach: Reach,
+}
+
+/// `dead-letters`
+#[derive(Debug, Args)]
+pub(super) struct DeadLetters {
+    /// Only those of this subscriber.
+    #[arg(long, value_name = "NAME")]
+    pub(super) subscriber: Option<String>,
+    /// Most rows.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(super) limit: u16,
+    /// Where the page before ended.
+    #[arg(long)]
+    pub(super) cursor: Option<String>,
+    #[command(flatten)]
+    pub(super) reach: Reach,
+}
+
+/// `replay`
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true))]
+pub(super) struct Replay {
+    /// To whom.
+    pub(super) subscriber: String,
+    /// Events that came then or later: RFC 3339, or how long ago, e.g. 90m, 24h, 7d.
+    #[arg(long, value_name = "T", group = "which")]
+    pub(super) since: Option<When>,
+    /// Events that came before then.
+    #[arg(long, value_name = "T", requires = "since")]
+    pub(super) until: Option<When>,
+    /// Its dead letters.
+    #[arg(long, group = "which")]
+    pub(super) dead_letters: bool,
+    /// One event.
+    #[arg(long, value_name = "ID", group = "which")]
+    pub(super) event: Option<String>,
+    #[command(flatten)]
+    pub(super) reach: Reach,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_hold_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn an_admin_listener_is_named_by_url() {
+        let url = |text| admin_url(text).map(|url| (url.origin.to_string(), url.path));
+        assert_eq!(url("127.0.0.1:9090"), Ok(("http://127.0.0.1:9090".into(), String::new())));
+        assert_eq!(url("https://ops.example/gw/"), Ok(("https://ops.example".into(), "/gw".into())));
+        assert_eq!(url("http://[::1]:9090"), Ok(("http://[::1]:9090".into(), String::new())));
+        for wrong in ["ftp://x", "http://", "http://a:b@c", "http://x/?y", "http://x:port"] {
+            assert!(url(wrong).is_err(), "{wrong}");
+        }
+    }
 }

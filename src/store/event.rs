@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -114,6 +115,14 @@ pub struct Event {
     pub body: Bytes,
 }
 
+impl Event {
+    /// What is kept of `new` once it has its place.
+    pub fn new(place: Place, new: NewEvent) -> Self {
+        let NewEvent { id, received_at, app, label, kind, task_id, call_sn, content_type, body, .. } = new;
+        Self { place, id, received_at, app, label, kind, task_id, call_sn, content_type, body }
+    }
+}
+
 /// A part of a shard.
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -121,11 +130,11 @@ pub struct Batch {
     pub events: Vec<Arc<Event>>,
     /// Where the next read begins.
     pub next: Seq,
-    /// What is missing at its beginning, because retention has removed it.
+    /// What is missing at its beginning, because retention has removed it or the disk has lost it.
     pub gap: Option<Gap>,
 }
 
-/// Events that retention removed before they were read.
+/// Events that are gone: removed by retention before they were read, or lost by the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
     /// The first of them.
@@ -169,6 +178,13 @@ pub struct Attempt {
     pub error: Option<String>,
     /// The first KiB of the answer.
     pub answer: Bytes,
+}
+
+impl Attempt {
+    /// When it was over.
+    pub fn ended_at(&self) -> Timestamp {
+        self.at.saturating_add(Duration::from_millis(self.latency_ms.into())).unwrap_or(self.at)
+    }
 }
 
 /// What is to become of a delivery.
@@ -247,6 +263,21 @@ pub struct EventFilter {
     pub since: Option<Timestamp>,
     /// Which came before then.
     pub until: Option<Timestamp>,
+}
+
+impl EventFilter {
+    /// Whether `event` is meant.
+    pub fn matches(&self, event: &Event) -> bool {
+        let same = |wanted: &Option<String>, has: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| has == Some(wanted))
+        };
+        same(&self.app, Some(&event.app))
+            && (self.kinds.is_empty() || self.kinds.contains(&event.kind))
+            && same(&self.task_id, event.task_id.as_deref())
+            && same(&self.call_sn, event.call_sn.as_deref())
+            && self.since.is_none_or(|since| event.received_at >= since)
+            && self.until.is_none_or(|until| event.received_at < until)
+    }
 }
 
 /// A page of a listing.
@@ -371,4 +402,19 @@ pub struct SubscriberFigures {
     pub dead: u64,
     /// Events that retention removed before it got them.
     pub expired: u64,
+}
+
+impl EventFilter {
+    /// Whether `event` is meant.
+    pub fn matches(&self, event: &Event) -> bool {
+        let same = |wanted: &Option<String>, text: Option<&str>| {
+            wanted.as_ref().is_none_or(|wanted| Some(wanted.as_str()) == text)
+        };
+        same(&self.app, Some(&event.app))
+            && (self.kinds.is_empty() || self.kinds.contains(&event.kind))
+            && same(&self.task_id, event.task_id.as_deref())
+            && same(&self.call_sn, event.call_sn.as_deref())
+            && self.since.is_none_or(|since| event.received_at >= since)
+            && self.until.is_none_or(|until| event.received_at < until)
+    }
 }

@@ -1,5 +1,7 @@
 //! How a callback's body tells its kind.
 
+pub mod facets;
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -1,0 +1,84 @@
+//! `status`, `events`, `dead-letters`, `replay`: asked of the running gateway, over the operators' API.
+
+mod api;
+mod ask;
+mod told;
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use self::api::Api;
+use self::ask::query;
+use super::arguments::{DeadLetters, Events, Reach, Replay};
+use super::{Failed, print, print_json};
+
+/// How the gateway fares, and its subscribers.
+pub(super) async fn status(reach: Reach, file: &Path) -> Result<(), Failed> {
+    let api = Api::reached(&reach, file)?;
+    let mut status = api.get("/api/v1/status").await?;
+    status["subscribers"] = api.get("/api/v1/subscribers").await?["subscribers"].take();
+    if reach.json { print_json(&status) } else { print(&told::status(&status)) }
+}
+
+/// A page of events, or one with its attempts.
+pub(super) async fn events(asked: Events, file: &Path) -> Result<(), Failed> {
+    let api = Api::reached(&asked.reach, file)?;
+    if let Some(id) = &asked.id {
+        let event = api.get(&format!("/api/v1/events/{}", ask::segment(id))).await?;
+        return if asked.reach.json { print_json(&event) } else { print(&told::event(&event)) };
+    }
+    let limit = asked.limit.to_string();
+    let (since, until) = (asked.since.map(|when| when.to_string()), asked.until.map(|when| when.to_string()));
+    let query = query(&[
+        ("app", asked.app.as_deref()),
+        ("event", asked.event.map(crate::xinyao::callback::Kind::name)),
+        ("task_id", asked.task_id.as_deref()),
+        ("call_sn", asked.call_sn.as_deref()),
+        ("since", since.as_deref()),
+        ("until", until.as_deref()),
+        ("limit", Some(&limit)),
+        ("cursor", asked.cursor.as_deref()),
+    ]);
+    let page = api.get(&format!("/api/v1/events?{query}")).await?;
+    if asked.reach.json { print_json(&page) } else { print(&told::events(&page)) }
+}
+
+/// A page of dead letters.
+pub(super) async fn dead_letters(asked: DeadLetters, file: &Path) -> Result<(), Failed> {
+    let api = Api::reached(&asked.reach, file)?;
+    let limit = asked.limit.to_string();
+    let query = query(&[
+        ("subscriber", asked.subscriber.as_deref()),
+        ("limit", Some(&limit)),
+        ("cursor", asked.cursor.as_deref()),
+    ]);
+    let page = api.get(&format!("/api/v1/dead-letters?{query}")).await?;
+    if asked.reach.json { print_json(&page) } else { print(&told::dead_letters(&page)) }
+}
+
+/// Has events delivered again.
+pub(super) async fn replay(asked: Replay, file: &Path) -> Result<(), Failed> {
+    let api = Api::reached(&asked.reach, file)?;
+    let name = &asked.subscriber;
+    let answer = if let Some(id) = &asked.event {
+        let path = format!("/api/v1/events/{}/replay", ask::segment(id));
+        api.post(&path, &json!({ "subscriber": name })).await?
+    } else if asked.dead_letters {
+        api.post("/api/v1/dead-letters/replay", &json!({ "subscriber": name })).await?
+    } else {
+        let mut told = json!({ "since": asked.since.map(|when| when.to_string()) });
+        if let Some(until) = asked.until {
+            told["until"] = until.to_string().into();
+        }
+        api.post(&format!("/api/v1/subscribers/{}/replay", ask::segment(name)), &told).await?
+    };
+    if asked.reach.json {
+        return print_json(&answer);
+    }
+    let what = if asked.dead_letters { "dead letters" } else { "events" };
+    print(&format!(
+        "{} {what} are delivered to {name} again\n",
+        answer.get("replayed").unwrap_or(&Value::Null)
+    ))
+}

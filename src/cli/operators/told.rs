@@ -1,0 +1,218 @@
+//! The API's answers, for people.
+
+use serde_json::Value;
+
+use crate::cli::table::table;
+
+/// How the gateway fares.
+pub(super) fn status(status: &Value) -> String {
+    let mut text =
+        format!("xinyao-gateway {}, up {}\n", plain(&status["version"]), span(&status["uptime_seconds"]));
+    text += &format!("config   {}\n", plain(&status["config"]["outcome"]));
+    let skew = status["clock_skew_seconds"].as_f64();
+    text += &format!("clock    the SaaS's is {:+.1} s from this host's\n", skew.unwrap_or_default());
+    for upstream in rows(&status["upstreams"]) {
+        let health = if upstream["healthy"] == true { "healthy" } else { "UNREACHABLE" };
+        let error = upstream["dns_error"].as_str().map(|error| format!(" (DNS: {error})"));
+        text += &format!("upstream {} {health}{}\n", plain(&upstream["url"]), error.unwrap_or_default());
+    }
+    let (backlog, store) = (&status["backlog"], &status["store"]);
+    if backlog.is_object() {
+        text += &format!(
+            "backlog  {} events, the oldest since {}; {} dead letters\n",
+            plain(&backlog["events"]),
+            span(&backlog["oldest_age_seconds"]),
+            plain(&backlog["dead_letters"])
+        );
+    }
+    match store["error"].as_str() {
+        Some(error) => text += &format!("store    {error}\n"),
+        None if store.is_object() => {
+            text +=
+                &format!("store    {} of {}\n", bytes(&store["size_bytes"]), bytes(&store["max_size_bytes"]));
+        }
+        None => {}
+    }
+    let subscribers: Vec<_> = rows(&status["subscribers"]).map(subscriber).collect();
+    if !subscribers.is_empty() {
+        let head =
+            ["SUBSCRIBER", "STATE", "BACKLOG", "OLDEST", "DELIVERED", "FAILED", "DEAD", "EXPIRED", "URL"];
+        text += &format!("\n{}", table(&head, &subscribers));
+    }
+    text
+}
+
+fn subscriber(row: &Value) -> Vec<String> {
+    let state =
+        if row["configured"] == false { "not configured" } else { row["state"].as_str().unwrap_or("-") };
+    let mut cells = vec![plain(&row["name"]), state.to_owned(), plain(&row["backlog"])];
+    cells.push(span(&row["oldest_age_seconds"]));
+    cells.extend(["delivered", "failed", "dead", "expired", "url"].map(|key| plain(&row[key])));
+    cells
+}
+
+/// A page of events.
+pub(super) fn events(page: &Value) -> String {
+    let lines: Vec<_> = rows(&page["events"])
+        .map(|event| {
+            let mut cells = vec![moment(&event["received_at"])];
+            cells.extend(["id", "app", "event", "task_id", "call_sn"].map(|key| plain(&event[key])));
+            cells.push(bytes(&event["size"]));
+            cells.push(rows(&event["deliveries"]).map(delivery).collect::<Vec<_>>().join(", "));
+            cells
+        })
+        .collect();
+    let head = ["RECEIVED", "ID", "APP", "EVENT", "TASK", "BATCH", "SIZE", "DELIVERIES"];
+    listing(&head, &lines, page, "no events")
+}
+
+fn delivery(delivery: &Value) -> String {
+    let attempts = delivery["attempts"].as_u64().unwrap_or_default();
+    let tried = if attempts > 1 { format!(" ({attempts} attempts)") } else { String::new() };
+    format!("{}: {}{tried}", plain(&delivery["subscriber"]), plain(&delivery["state"]))
+}
+
+/// One event with its attempts.
+pub(super) fn event(event: &Value) -> String {
+    let mut text = String::new();
+    for key in ["id", "received_at", "app", "event", "label", "task_id", "call_sn"] {
+        text += &format!("{key:12}{}\n", plain(&event[key]));
+    }
+    text += &format!("{:12}{}\n", "size", bytes(&event["size"]));
+    let deliveries: Vec<_> = rows(&event["deliveries"])
+        .map(|row| {
+            let mut cells = ["subscriber", "state", "attempts"].map(|key| plain(&row[key])).to_vec();
+            cells.extend([moment(&row["next_attempt_at"]), plain(&row["last_error"])]);
+            cells
+        })
+        .collect();
+    text += &format!("\n{}", table(&["SUBSCRIBER", "STATE", "ATTEMPTS", "NEXT", "LAST ERROR"], &deliveries));
+    let attempts: Vec<_> = rows(&event["attempts"])
+        .map(|row| {
+            let mut cells = vec![moment(&row["at"])];
+            cells.extend(["subscriber", "attempt", "status", "latency_ms"].map(|key| plain(&row[key])));
+            cells.push(row["error"].as_str().or(row["answer"].as_str()).map_or("-".to_owned(), one_line));
+            cells
+        })
+        .collect();
+    if !attempts.is_empty() {
+        let head = ["AT", "SUBSCRIBER", "ATTEMPT", "STATUS", "MS", "WHAT CAME OF IT"];
+        text += &format!("\n{}", table(&head, &attempts));
+    }
+    text
+}
+
+/// A page of dead letters.
+pub(super) fn dead_letters(page: &Value) -> String {
+    let lines: Vec<_> = rows(&page["dead_letters"])
+        .map(|letter| {
+            let mut cells = vec![moment(&letter["dead_at"])];
+            cells.extend(
+                ["subscriber", "event_id", "app", "event", "call_sn", "attempts"]
+                    .map(|key| plain(&letter[key])),
+            );
+            cells.push(letter["last_error"].as_str().map_or("-".to_owned(), one_line));
+            cells
+        })
+        .collect();
+    let head = ["DEAD SINCE", "SUBSCRIBER", "EVENT ID", "APP", "EVENT", "BATCH", "ATTEMPTS", "LAST ERROR"];
+    listing(&head, &lines, page, "no dead letters")
+}
+
+fn listing(head: &[&str], lines: &[Vec<String>], page: &Value, none: &str) -> String {
+    if lines.is_empty() {
+        return format!("{none}\n");
+    }
+    let more = page["next_cursor"].as_str().map(|cursor| format!("there are more: --cursor {cursor}\n"));
+    format!("{}{}", table(head, lines), more.unwrap_or_default())
+}
+
+fn rows(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
+/// A value as people write it; without one, a dash.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => one_line(text),
+        other => other.to_string(),
+    }
+}
+
+/// What others sent may hold anything, and is not to move the cursor.
+fn one_line(text: &str) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
+    line.trim().to_owned()
+}
+
+/// A time, to the second.
+fn moment(value: &Value) -> String {
+    let time = value.as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    time.map_or("-".to_owned(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// Seconds, in the two units that say most.
+fn span(value: &Value) -> String {
+    let Some(seconds) = value.as_f64() else { return "-".to_owned() };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float's cast saturates")]
+    let whole = seconds.round() as u64;
+    let (days, hours, minutes) = (whole / 86_400, whole / 3600 % 24, whole / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) if whole == 0 => "0 s".to_owned(),
+        (0, 0, 0) => format!("{whole} s"),
+        (0, 0, _) => format!("{minutes} min {} s", whole % 60),
+        (0, ..) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+fn bytes(value: &Value) -> String {
+    let Some(mut size) = value.as_f64() else { return "-".to_owned() };
+    for unit in ["B", "KiB", "MiB"] {
+        if size < 1024.0 {
+            return if unit == "B" { format!("{size} B") } else { format!("{size:.1} {unit}") };
+        }
+        size /= 1024.0;
+    }
+    format!("{size:.1} GiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn units_are_those_people_use() {
+        let spans = [0, 59, 61, 3_700, 90_000].map(|seconds| span(&json!(seconds)));
+        assert_eq!(spans, ["0 s", "59 s", "1 min 1 s", "1 h 1 min", "1 d 1 h"]);
+        assert_eq!([5, 2048, 5 << 30].map(|size: u64| bytes(&json!(size))), ["5 B", "2.0 KiB", "5.0 GiB"]);
+        assert_eq!(moment(&json!("2026-11-24T08:00:00.123456Z")), "2026-11-24T08:00:00Z");
+    }
+
+    #[test]
+    fn what_others_sent_stays_on_its_line() {
+        assert_eq!(plain(&json!("a\x1b[2J\nb")), "a [2J b");
+    }
+
+    #[test]
+    fn an_event_is_told_with_its_deliveries_and_the_way_on() {
+        let page = json!({
+            "events": [{
+                "id": "1", "received_at": "2026-11-24T08:00:00Z", "app": "crm", "event": "call_record",
+                "label": null, "task_id": "7", "call_sn": null, "size": 10,
+                "deliveries": [
+                    { "subscriber": "a", "state": "delivered", "attempts": 1 },
+                    { "subscriber": "b", "state": "retrying", "attempts": 3 },
+                ],
+            }],
+            "next_cursor": "x",
+        });
+        let told = events(&page);
+        assert!(told.contains("a: delivered, b: retrying (3 attempts)"), "{told}");
+        assert!(told.ends_with("there are more: --cursor x\n"), "{told}");
+        assert_eq!(events(&json!({ "events": [] })), "no events\n");
+    }
+}

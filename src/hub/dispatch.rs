@@ -1,0 +1,222 @@
+//! From the store to subscribers: a loop for each, started, changed and ended with the configuration.
+
+mod health;
+mod lane;
+mod ledger;
+mod metrics;
+mod pace;
+mod retries;
+mod sample;
+mod shown;
+mod subscriber;
+#[cfg(test)]
+pub(super) mod testing;
+mod wake;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinHandle};
+
+pub use self::metrics::Metrics;
+pub use self::sample::Sampled;
+use self::shown::Shown;
+pub use self::shown::State;
+use self::subscriber::{Rooms, Served, Subscriber};
+use super::deliver::{Courier, Unusable};
+use super::filter::Filter;
+use super::schedule::Clock;
+use super::settings::SubscriberSettings;
+use crate::net::client::Client;
+use crate::store::{Log, Progress, Query, StoreError, SubscriberFigures};
+use crate::xinyao::callback::Kind;
+
+/// What deliveries are made with.
+#[derive(Clone)]
+pub struct Parts {
+    /// Gives events.
+    pub log: Arc<dyn Log>,
+    /// Keeps how far subscribers have come.
+    pub progress: Arc<dyn Progress>,
+    /// Tells how large backlogs are.
+    pub query: Arc<dyn Query>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Sends.
+    pub client: Client,
+}
+
+/// The loops of all subscribers, and what can be known and asked of them.
+pub struct Dispatch {
+    parts: Parts,
+    subscribers: Mutex<BTreeMap<String, Running>>,
+    /// Loops that are ending; one that is put back in begins when it has ended.
+    leaving: Mutex<BTreeMap<String, JoinHandle<()>>>,
+    /// Figures of the store, as of the last [`refresh`](Dispatch::refresh).
+    figures: Mutex<Vec<SubscriberFigures>>,
+}
+
+struct Running {
+    serving: watch::Sender<Arc<Served>>,
+    courier: Courier,
+    shown: Arc<Shown>,
+    task: JoinHandle<()>,
+}
+
+/// How a subscriber's deliveries stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether they go on.
+    pub state: State,
+    /// Deliveries under way.
+    pub in_flight: usize,
+}
+
+/// A subscriber that can't be served as configured.
+#[derive(Debug, thiserror::Error)]
+#[error("subscriber {name} can't be served")]
+pub struct DispatchError {
+    name: String,
+    source: Unusable,
+}
+
+impl Dispatch {
+    /// Begins to deliver, on the current tokio runtime.
+    ///
+    /// # Errors
+    /// A subscriber can't be served as configured.
+    pub fn start(
+        parts: Parts,
+        subscribers: &[SubscriberSettings],
+        proxy_url: &str,
+    ) -> Result<Arc<Self>, DispatchError> {
+        let dispatch = Arc::new(Self {
+            parts,
+            subscribers: Mutex::new(BTreeMap::new()),
+            leaving: Mutex::new(BTreeMap::new()),
+            figures: Mutex::new(Vec::new()),
+        });
+        dispatch.apply(subscribers, proxy_url)?;
+        Ok(dispatch)
+    }
+
+    /// Serves these subscribers from now on: those that are new from where they begin, those that were
+    /// there with what is under way undisturbed. The backlog of those that are gone stays.
+    ///
+    /// # Errors
+    /// One of them can't be served; nothing has changed then.
+    pub fn apply(&self, subscribers: &[SubscriberSettings], proxy_url: &str) -> Result<(), DispatchError> {
+        let mut served = Vec::new();
+        for settings in subscribers {
+            let clock = Arc::clone(&self.parts.clock);
+            let courier = Courier::new(settings, proxy_url, self.parts.client.clone(), clock)
+                .map_err(|source| DispatchError { name: settings.name.clone(), source })?;
+            served.push((settings, courier));
+        }
+        let mut running = self.running();
+        let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        leaving.retain(|_, task| !task.is_finished());
+        let mut before = std::mem::take(&mut *running);
+        for (settings, courier) in served {
+            let carrier = Arc::new(courier.clone());
+            let filter = Filter::new(&settings.filter);
+            let served = Arc::new(Served { settings: settings.clone(), filter, carrier });
+            let mut one = match before.remove(&settings.name) {
+                Some(known) if !known.serving.is_closed() => known,
+                _ => self.begin(Arc::clone(&served), courier.clone(), leaving.remove(&settings.name)),
+            };
+            one.serving.send_replace(served);
+            one.courier = courier;
+            running.insert(settings.name.clone(), one);
+        }
+        leaving.extend(before.into_iter().map(|(name, gone)| (name, gone.task)));
+        Ok(())
+    }
+
+    fn begin(&self, served: Arc<Served>, courier: Courier, last: Option<JoinHandle<()>>) -> Running {
+        let (serving, receiver) = watch::channel(served);
+        let shown = Arc::new(Shown::default());
+        let Parts { log, progress, clock, .. } = self.parts.clone();
+        let rooms = Rooms { log, progress, clock };
+        let subscriber = Subscriber::new(receiver, rooms, Arc::clone(&shown), fastrand::u64(..));
+        let task = tokio::spawn(async move {
+            // The last loop of that name knows best where this one begins.
+            if let Some(last) = last {
+                drop(last.await);
+            }
+            subscriber.run().await;
+        });
+        Running { serving, courier, shown, task }
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
+        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How a subscriber's deliveries stand; `None` when it is not configured.
+    pub fn standing(&self, subscriber: &str) -> Option<Standing> {
+        let running = self.running();
+        let shown = &running.get(subscriber)?.shown;
+        Some(Standing { state: shown.state(), in_flight: shown.in_flight() })
+    }
+
+    /// Where a subscriber's events go; `None` when it is not configured.
+    pub fn url(&self, subscriber: &str) -> Option<String> {
+        Some(self.running().get(subscriber)?.serving.borrow().settings.url.clone())
+    }
+
+    /// Whether a subscriber takes events of this app and kind. Of `where` it can't be told here.
+    pub fn wants(&self, subscriber: &str, app: &str, kind: Kind) -> bool {
+        self.running().get(subscriber).is_some_and(|running| running.serving.borrow().takes(app, kind))
+    }
+
+    /// Deliveries that a subscriber has still to get, by figures of the store.
+    pub fn backlog(&self, figures: &SubscriberFigures) -> u64 {
+        let ahead = figures.ahead.iter().filter(|(app, kind, _)| self.wants(&figures.name, app, *kind));
+        ahead.map(|(_, _, events)| events).sum::<u64>() + figures.retrying + figures.replaying
+    }
+
+    /// Reads the figures that [`Metrics`] shows.
+    ///
+    /// # Errors
+    /// The store can't tell; the last figures stay.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        let figures = self.parts.query.figures().await?;
+        *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = figures;
+        Ok(())
+    }
+
+    /// Sends the subscriber a signed sample of each kind that it takes, outside the log, and tells what it
+    /// answered; `None` when it is not configured.
+    pub async fn test(&self, subscriber: &str) -> Option<Vec<Sampled>> {
+        let (served, courier) = {
+            let running = self.running();
+            let one = running.get(subscriber)?;
+            (Arc::clone(&one.serving.borrow()), one.courier.clone())
+        };
+        Some(sample::send(&served, &courier, self.parts.clock.now()).await)
+    }
+
+    /// Begins nothing more, and waits at most `grace` for what is under way; what is cut off then is
+    /// delivered again by the next process.
+    pub async fn stop(&self, grace: Duration) {
+        let running = std::mem::take(&mut *self.running());
+        let leaving = std::mem::take(&mut *self.leaving.lock().unwrap_or_else(PoisonError::into_inner));
+        let tasks: Vec<JoinHandle<()>> =
+            running.into_values().map(|running| running.task).chain(leaving.into_values()).collect();
+        let aborts: Vec<_> = tasks.iter().map(JoinHandle::abort_handle).collect();
+        if tokio::time::timeout(grace, futures_util::future::join_all(tasks)).await.is_err() {
+            tracing::warn!("deliveries were cut off; they are made again after the next start");
+            aborts.iter().for_each(AbortHandle::abort);
+        }
+    }
+}
+
+impl fmt::Debug for Dispatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatch").field("subscribers", &self.running().len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,187 @@
+//! What every store must satisfy. A backend's tests give a [`House`] to [`suite!`], which makes a test of
+//! each promise.
+
+pub(crate) mod log;
+pub(crate) mod operate;
+pub(crate) mod progress;
+pub(crate) mod query;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
+
+use super::{
+    Appended, Attempt, Event, EventId, Fate, NewEvent, Place, Seq, Settled, ShardId, Start, Store, StoreError,
+};
+use crate::xinyao::callback::Kind;
+
+/// Where a store lives.
+pub(crate) trait House {
+    /// Opens an empty store.
+    async fn open(&mut self) -> Arc<dyn Store>;
+
+    /// Closes the store and opens it again; `None`, if it keeps nothing.
+    async fn reopen(&mut self) -> Option<Arc<dyn Store>>;
+
+    /// Lets retention remove what stands before `seq`.
+    async fn remove_before(&mut self, seq: Seq);
+
+    /// From now on there is no room on the disk, or there is again.
+    fn refuse(&mut self, refuse: bool);
+}
+
+macro_rules! suite {
+    ($house:expr) => {
+        $crate::store::suite::suite! { $house;
+            log::events_stand_in_the_order_of_their_acceptance,
+            log::a_read_keeps_to_its_bounds,
+            log::a_duplicate_is_refused_for_a_window_from_the_first,
+            log::everything_about_an_event_comes_back,
+            log::what_retention_removes_is_a_gap,
+            log::a_full_store_refuses_and_recovers,
+            log::many_writers_leave_no_gap,
+            log::events_outlive_a_restart,
+            progress::a_new_subscriber_begins_where_it_is_told,
+            progress::a_known_subscriber_goes_on_where_it_stopped,
+            progress::a_frontier_never_goes_back,
+            progress::retries_are_due_in_order,
+            progress::what_is_delivered_leaves_the_retry_set,
+            progress::probes_use_up_no_attempts,
+            progress::what_retention_passes_is_expired,
+            progress::a_full_store_still_delivers,
+            progress::retries_and_frontiers_outlive_a_restart,
+            progress::what_is_forgotten_or_gone_is_no_error,
+            operate::a_pause_is_remembered,
+            operate::a_purge_drops_what_waits,
+            operate::forgetting_leaves_nothing,
+            operate::a_replay_leaves_the_frontier_alone,
+            operate::a_replay_outlives_a_restart,
+            operate::events_are_replayed_by_id,
+            operate::dead_letters_are_revived_and_discarded,
+            operate::a_dead_letter_outlives_its_segment,
+            query::pages_neither_skip_nor_repeat,
+            query::filters_narrow,
+            query::deliveries_have_their_states,
+            query::dead_letters_are_paged,
+            query::figures_add_up,
+            query::an_unknown_event_is_none,
+        }
+    };
+    ($house:expr; $($theme:ident::$promise:ident,)*) => {
+        $(#[tokio::test]
+        async fn $promise() {
+            $crate::store::suite::$theme::$promise(&mut $house).await;
+        })*
+    };
+}
+pub(crate) use suite;
+
+const SHARD: ShardId = ShardId(0);
+
+/// When the first event of a test comes.
+fn start() -> Timestamp {
+    "2026-11-24T08:00:00Z".parse().unwrap()
+}
+
+fn after(seconds: i64) -> Timestamp {
+    start() + SignedDuration::from_secs(seconds)
+}
+
+fn place(seq: u64) -> Place {
+    Place { shard: SHARD, seq: Seq(seq) }
+}
+
+/// The `number`th event of a test: it comes `number` seconds after the start.
+fn event(number: u64) -> NewEvent {
+    NewEvent {
+        id: EventId(Uuid::from_u128(u128::from(number))),
+        received_at: after(number.try_into().unwrap()),
+        app: "crm".into(),
+        label: None,
+        kind: Kind::CallRecord,
+        task_id: Some("7".into()),
+        call_sn: None,
+        content_type: None,
+        unless_since: None,
+        body: Bytes::from(format!("body {number}")),
+    }
+}
+
+async fn keep(store: &Arc<dyn Store>, new: NewEvent) -> Place {
+    match store.append(new).await.unwrap() {
+        Appended::Kept(place) => place,
+        Appended::Duplicate(id) => panic!("taken for a duplicate of {id}"),
+    }
+}
+
+async fn fill(store: &Arc<dyn Store>, count: u64) {
+    for number in 1..=count {
+        keep(store, event(number)).await;
+    }
+}
+
+async fn subscribe(store: &Arc<dyn Store>, name: &str) -> Seq {
+    open(store, name, Start::Since(start())).await
+}
+
+async fn open(store: &Arc<dyn Store>, name: &str, start: Start) -> Seq {
+    let state = store.open(name, start).await.unwrap();
+    assert_eq!(state.frontiers.len(), 1);
+    assert_eq!(state.frontiers[0].0, SHARD);
+    state.frontiers[0].1
+}
+
+async fn read(store: &Arc<dyn Store>, from: u64) -> Vec<Arc<Event>> {
+    store.read(SHARD, Seq(from), 1000, 1 << 20).await.unwrap().events
+}
+
+fn seqs(events: &[Arc<Event>]) -> Vec<u64> {
+    events.iter().map(|event| event.place.seq.0).collect()
+}
+
+/// The attempt that a test makes `second` seconds after the start.
+fn attempt(subscriber: &str, number: u32, second: i64, error: Option<&str>) -> Attempt {
+    Attempt {
+        subscriber: subscriber.into(),
+        number,
+        at: after(second),
+        status: Some(if error.is_some() { 500 } else { 200 }),
+        latency_ms: 12,
+        error: error.map(str::to_owned),
+        answer: Bytes::from_static(b"answer"),
+    }
+}
+
+fn settled(subscriber: &str, seq: u64, attempt: Option<Attempt>, fate: Fate) -> Settled {
+    Settled { subscriber: subscriber.into(), place: place(seq), attempt, fate }
+}
+
+fn delivered(subscriber: &str, seq: u64, number: u32) -> Settled {
+    settled(
+        subscriber,
+        seq,
+        Some(attempt(subscriber, number, 100 + i64::from(number), None)),
+        Fate::Delivered,
+    )
+}
+
+fn failed(subscriber: &str, seq: u64, number: u32, due: Timestamp) -> Settled {
+    let attempt = attempt(subscriber, number, 100 + i64::from(number), Some("no"));
+    settled(subscriber, seq, Some(attempt), Fate::Retry { due, spent: number })
+}
+
+fn died(subscriber: &str, seq: u64, number: u32) -> Settled {
+    let attempt = attempt(subscriber, number, 100 + i64::from(number), Some("no more"));
+    settled(subscriber, seq, Some(attempt), Fate::Dead)
+}
+
+async fn due(store: &Arc<dyn Store>, name: &str, now: Timestamp) -> Vec<u64> {
+    let due = store.due(name, now, 1000).await.unwrap();
+    due.iter().map(|retry| retry.event.place.seq.0).collect()
+}
+
+fn full<T: std::fmt::Debug>(result: Result<T, StoreError>) {
+    assert!(matches!(result, Err(StoreError::Full(_))), "{result:?}");
+}
