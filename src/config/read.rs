@@ -165,6 +165,14 @@ pub(super) fn wrong_kind(node: &Node, expected: &str, reader: &mut Reader<'_>) {
     }
 }
 
+/// How alike two words are, from 0 to 1. Two letters that changed places are a slip of the finger even in words
+/// so short that they have little else in common.
+pub(super) fn likeness(word: &str, other: &str) -> f64 {
+    const ONE_SLIP: f64 = 0.9;
+    let alike = strsim::jaro_winkler(word, other);
+    if strsim::osa_distance(word, other) == 1 { alike.max(ONE_SLIP) } else { alike }
+}
+
 /// The one of `known` that `word` is probably meant to be.
 pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     const MAX_CHARS: usize = 40;
@@ -173,6 +181,6 @@ pub(super) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
         return None;
     }
     let word = word.to_lowercase();
-    let alike = known.into_iter().map(|other| (strsim::jaro_winkler(&word, other), other));
+    let alike = known.into_iter().map(|other| (likeness(&word, other), other));
     alike.filter(|(score, _)| *score >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, other)| other)
 }

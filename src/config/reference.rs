@@ -9,7 +9,7 @@ use super::schema;
 const PREFACE: &str = "\
 # Configuration
 
-<!-- Made of the schema; after a change there: cargo test --test it -- --ignored write_reference -->
+<!-- Made of the schema; after a change there: UPDATE=1 cargo test --test it reference -->
 
 `xinyao-gateway` reads one YAML file, `config.yaml` unless `--config` names another. `xinyao-gateway check` shows
 everything that is wrong with it at once, each fault with its place and a way out; `xinyao-gateway schema` prints

@@ -197,6 +197,11 @@ impl Report {
         self.source.line(place.start)
     }
 
+    /// What stands at `place`, for a message: as written, never with what came from the environment.
+    pub(super) fn quoted(&self, place: Place) -> String {
+        quote(self.source.shown(place.start, place.end).trim_matches(['"', '\'']))
+    }
+
     /// The warnings, or the faults if there is any.
     pub(super) fn finish(mut self) -> Result<Vec<Finding>, Faults> {
         self.found.sort_by_key(|found| found.place);
@@ -218,7 +223,8 @@ impl Report {
 /// `text` in backticks, short and on one line, without the user and password of a URL.
 pub(super) fn quote(text: &str) -> String {
     const MAX_CHARS: usize = 60;
-    let mut quoted: String = secrets::without_userinfo(text).chars().take(MAX_CHARS).map(visible).collect();
+    let mut quoted: String =
+        secrets::without_url_secrets(text).chars().take(MAX_CHARS).map(visible).collect();
     if text.chars().nth(MAX_CHARS).is_some() {
         quoted.push('…');
     }

@@ -12,6 +12,11 @@ const WITNESSES: usize = 3;
 /// How near they must be to each other; `Date` counts whole seconds.
 const AGREEMENT_MS: i64 = 2_500;
 
+/// The last second of the year 9999, the last that a `Date` can name.
+const LAST_DATE: u64 = 253_402_300_799;
+/// No two clocks are further apart, so that sums of a few stay in range.
+const LAST_SKEW_MS: i64 = 253_402_300_799_000;
+
 /// Knows how far the SaaS's clock is from ours.
 #[derive(Debug, Default)]
 pub struct Clock {
@@ -36,7 +41,7 @@ impl Clock {
     pub fn timestamp(&self, now: SystemTime) -> u64 {
         let skew_ms =
             if self.corrected.load(Ordering::Relaxed) { self.skew_ms.load(Ordering::Relaxed) } else { 0 };
-        let seconds = (unix_ms(now) + skew_ms).div_euclid(1000);
+        let seconds = unix_ms(now).saturating_add(skew_ms).div_euclid(1000);
         u64::try_from(seconds).unwrap_or(0)
     }
 
@@ -44,8 +49,9 @@ impl Clock {
     pub fn observe(&self, date: u64, now: SystemTime, round_trip: Duration) -> Change {
         let half = i64::try_from(round_trip.as_millis() / 2).unwrap_or(i64::MAX);
         // `Date` is cut to the second: half of one is its expected error.
-        let theirs = i64::try_from(date).unwrap_or(i64::MAX / 1000).saturating_mul(1000) + 500;
-        let sample = theirs.saturating_sub(unix_ms(now).saturating_sub(half));
+        let theirs = i64::try_from(date.min(LAST_DATE)).unwrap_or(0) * 1000 + 500;
+        let ours = unix_ms(now).saturating_sub(half);
+        let sample = theirs.saturating_sub(ours).clamp(-LAST_SKEW_MS, LAST_SKEW_MS);
         let known = self.skew_ms.load(Ordering::Relaxed);
         let Ok(mut witnesses) = self.witnesses.lock() else { return Change::None };
         if witnesses.last().is_some_and(|last| (last - sample).abs() > AGREEMENT_MS) {
@@ -158,6 +164,15 @@ mod tests {
     }
 
     #[test]
+    fn a_date_beyond_all_calendars_is_survived() {
+        let clock = Clock::default();
+        for date in [9_223_372_036_854_776, u64::MAX, u64::MAX, u64::MAX, 0, 0, 0] {
+            clock.observe(date, at(1), Duration::MAX);
+        }
+        assert!(clock.timestamp(UNIX_EPOCH) <= LAST_DATE);
+    }
+
+    #[test]
     fn half_the_round_trip_is_taken_off() {
         let clock = Clock::default();
         for _ in 0..WITNESSES {
@@ -170,7 +185,11 @@ mod tests {
         #[test]
         fn never_panics(text in prop::collection::vec(any::<u8>(), 0..40), date: u64, trip: u32) {
             parse_date(&text);
-            Clock::default().observe(date, at(1), Duration::from_millis(trip.into()));
+            let clock = Clock::default();
+            for date in [date, date, date, 0] {
+                clock.observe(date, at(1), Duration::from_millis(trip.into()));
+            }
+            clock.timestamp(at(u64::from(trip)));
         }
     }
 }

@@ -101,14 +101,12 @@ fn the_shipped_file_fits_the_schema() {
 
 #[test]
 fn the_reference_is_made_of_the_schema() {
-    let page = include_str!("../../docs/configuration.md");
-    assert!(page == config::reference(), "run: cargo test --test it -- --ignored write_reference");
-}
-
-#[test]
-#[ignore = "writes docs/configuration.md"]
-fn write_reference() {
-    std::fs::write("docs/configuration.md", config::reference()).unwrap();
+    let path = "docs/configuration.md";
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, config::reference()).unwrap();
+    }
+    let page = std::fs::read_to_string(path).unwrap();
+    assert!(page == config::reference(), "{path} is out of date: UPDATE=1 cargo test --test it reference");
 }
 
 #[test]

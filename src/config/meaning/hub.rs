@@ -71,7 +71,8 @@ impl Known {
         let meant = nearest(name, self.apps.iter().map(String::as_str));
         let hint = meant.map_or(String::new(), |meant| format!("; did you mean `{meant}`?"));
         let apps = if self.apps.is_empty() { "none".to_owned() } else { self.apps.join(", ") };
-        let fault = report.fault(place, format!("no app is named {}{hint}", quote(name)));
+        let message = format!("no app is named {}{hint}", report.quoted(place));
+        let fault = report.fault(place, message);
         fault.help(format!("`apps` has: {apps}"));
     }
 }

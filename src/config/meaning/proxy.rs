@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 
 use super::{egress, listen, networks, unique};
 use crate::config::read::{At, Named, nearest};
-use crate::config::report::{Report, quote};
+use crate::config::report::Report;
 use crate::config::scalars::{Count, EndpointName, Rate};
 use crate::config::written::{App, Credential, File, Limits, RateLimit, Upstream};
 use crate::proxy;
@@ -98,7 +98,7 @@ fn known_credential(name: &At<String>, credentials: &Named<Credential>, report: 
     let names = || credentials.keys().map(String::as_str);
     let hint = nearest(name, names()).map_or(String::new(), |meant| format!("; did you mean `{meant}`?"));
     let known = names().collect::<Vec<_>>().join(", ");
-    let message = format!("no credential is named {}{hint}", quote(name));
+    let message = format!("no credential is named {}{hint}", report.quoted(name.place));
     report.fault(name.place, message).help(format!("there is: {known}"));
 }
 

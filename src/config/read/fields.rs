@@ -128,10 +128,12 @@ impl<'n> Fields<'n> {
     }
 }
 
-/// Whether `node` is as good as absent. A required secret that is empty is nothing, too.
+/// Whether `node` is as good as absent: a variable that holds nothing is, in quotes too, and so is a required
+/// value that is empty.
 fn is_nothing(node: &Node, field: Field) -> bool {
-    let empty = matches!(&node.content, Content::Scalar(scalar) if scalar.text.is_empty());
-    node.is_null() || (empty && field.default.is_none())
+    let empty =
+        |scalar: &Scalar| scalar.text.is_empty() && (scalar.before.is_some() || field.default.is_none());
+    node.is_null() || matches!(&node.content, Content::Scalar(scalar) if empty(scalar))
 }
 
 /// What the file says that `node` names; a list of files is a list of texts.

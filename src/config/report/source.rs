@@ -72,7 +72,7 @@ impl Source {
     }
 
     /// Bytes `from..to`, with the hidden ones masked.
-    fn shown(&self, from: usize, to: usize) -> String {
+    pub(super) fn shown(&self, from: usize, to: usize) -> String {
         let mut shown = String::new();
         let mut at = from;
         let first = self.hidden.partition_point(|place| place.end <= from);
@@ -85,7 +85,7 @@ impl Source {
             at = place.end.min(to).max(at);
         }
         shown.push_str(self.text.get(at..to).unwrap_or(""));
-        secrets::without_userinfo(&shown).chars().map(visible).collect()
+        secrets::without_url_secrets(&shown).chars().map(visible).collect()
     }
 
     /// The rest of a line. Behind a secret, a comment goes too: people keep the old one there.

@@ -154,7 +154,7 @@ impl Scalar for ProxyUrl {
     }
 
     fn shown(&self, text: &str) -> Json {
-        secrets::without_userinfo(text).into()
+        secrets::without_url_secrets(text).into()
     }
 
     fn schema() -> Json {
@@ -205,7 +205,7 @@ macro_rules! service_url {
             }
 
             fn shown(&self, text: &str) -> Json {
-                secrets::without_userinfo(text.split('?').next().unwrap_or("")).into()
+                secrets::without_url_secrets(text.split('?').next().unwrap_or("")).into()
             }
 
             fn schema() -> Json {
