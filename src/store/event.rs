@@ -403,18 +403,3 @@ pub struct SubscriberFigures {
     /// Events that retention removed before it got them.
     pub expired: u64,
 }
-
-impl EventFilter {
-    /// Whether `event` is meant.
-    pub fn matches(&self, event: &Event) -> bool {
-        let same = |wanted: &Option<String>, text: Option<&str>| {
-            wanted.as_ref().is_none_or(|wanted| Some(wanted.as_str()) == text)
-        };
-        same(&self.app, Some(&event.app))
-            && (self.kinds.is_empty() || self.kinds.contains(&event.kind))
-            && same(&self.task_id, event.task_id.as_deref())
-            && same(&self.call_sn, event.call_sn.as_deref())
-            && self.since.is_none_or(|since| event.received_at >= since)
-            && self.until.is_none_or(|until| event.received_at < until)
-    }
-}
