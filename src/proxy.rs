@@ -34,6 +34,7 @@ mod settings;
 mod source;
 pub mod tenant;
 mod upstream;
+mod way;
 mod worker;
 
 use std::convert::Infallible;
@@ -66,7 +67,7 @@ pub use self::running::{AccessLog, StartError};
 pub use self::settings::{AppSettings, LimitSettings, Rate, RateLimit, Settings, UpstreamSettings};
 
 /// The request's way: the first line sees the call first.
-fn stack() -> impl Service<Call, Response = Answered, Error = Refused, Future: Send> {
+fn stack() -> impl Service<Box<Call>, Response = Answered, Error = Refused, Future: Send> {
     ServiceBuilder::new()
         // Before anything costs: the process is about to end.
         .layer(Gate(not_draining))

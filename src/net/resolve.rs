@@ -74,6 +74,12 @@ impl Name {
         Arc::clone(&self.shared.load().addresses)
     }
 
+    /// Looks at the addresses of the last good answer without keeping them: threads that only look do not
+    /// get into each other's way.
+    pub fn with_addresses<T>(&self, look: impl FnOnce(&[SocketAddr]) -> T) -> T {
+        look(&self.shared.load().addresses)
+    }
+
     /// Waits for the first answer, at most `within`. Once there is one this returns at once, and while
     /// there was never one the last failure does. May be awaited on any tokio runtime.
     ///

@@ -11,7 +11,7 @@ use uuid::Builder;
 use super::answer::Answer;
 use super::call::{Answered, Call, Refused};
 use super::outgoing::Outgoing;
-use super::record::Record;
+use super::record::{Entered, Record};
 use super::worker::Worker;
 use crate::net::listen::Peer;
 
@@ -24,7 +24,7 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 const MAX_ID: usize = 128;
 
 /// Makes a call of a request.
-pub fn begin(request: Request<Incoming>, worker: &Arc<Worker>, peer: Peer) -> Call {
+pub fn begin(request: Request<Incoming>, worker: &Arc<Worker>, peer: Peer) -> Box<Call> {
     let (head, body) = request.into_parts();
     let running = &worker.running;
     let record = Box::new(Record {
@@ -32,12 +32,12 @@ pub fn begin(request: Request<Incoming>, worker: &Arc<Worker>, peer: Peer) -> Ca
         id: request_id(&head.headers),
         peer,
         client: peer.address,
-        app: Arc::clone(&running.nobody),
+        app: Arc::clone(&worker.nobody),
         target: None,
         method: head.method.clone(),
         uri: running.log_access.then(|| head.uri.clone()),
         standing: None,
-        permits: [None, None],
+        entered: Entered::default(),
         waited: Duration::ZERO,
         upstream_took: Duration::ZERO,
         overhead: Duration::ZERO,
@@ -52,7 +52,7 @@ pub fn begin(request: Request<Incoming>, worker: &Arc<Worker>, peer: Peer) -> Ca
         code: None,
         worker: Arc::clone(worker),
     });
-    Call { head, body: Outgoing::Raw(body), worker: Arc::clone(worker), record }
+    Box::new(Call { head, body: Outgoing::Raw(body), worker: Arc::clone(worker), record })
 }
 
 /// Makes an answer of what came of a call.
@@ -84,11 +84,11 @@ fn refuse(Refused { refusal, mut record, unread }: Refused) -> Response<Answer> 
 fn mark(headers: &mut HeaderMap, record: &Record) {
     headers.insert(X_REQUEST_ID, record.id.clone());
     let Some(target) = record.target else { return };
-    let limits = &record.app.limits;
-    if let Some(policy) = limits.policy(target) {
+    let app = &record.app;
+    if let Some(policy) = &app.policies[target.index()] {
         headers.insert(RATE_LIMIT_POLICY, policy.clone());
     }
-    if let Some(standing) = record.standing.and_then(|standing| limits.standing(standing)) {
+    if let Some(standing) = record.standing.and_then(|standing| app.limits.standing(standing)) {
         headers.insert(RATE_LIMIT, standing);
     }
 }

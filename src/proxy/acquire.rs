@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::lane::Lane;
 use super::refusal::Refusal;
-use super::upstream::{NoRoute, Route, Ticket, Upstream};
+use super::way::{NoRoute, Route, Ticket, Way};
 use super::worker::Worker;
 use crate::net::connect::ConnectError;
 
@@ -23,6 +23,9 @@ pub struct Acquired {
     pub fresh: bool,
 }
 
+/// A route without a connection, or none.
+pub type Next = Result<(Route, Ticket), NoRoute>;
+
 /// What a call has tried so far.
 #[derive(Default)]
 pub struct Search {
@@ -38,19 +41,34 @@ impl Search {
     }
 }
 
-/// Finds one.
+/// An unused connection along the next route.
+///
+/// # Errors
+/// There is none; what [`acquire`] goes on from.
+pub fn at_hand(worker: &Worker, way: &Arc<Way>, search: &Search, now: Instant) -> Result<Acquired, Next> {
+    let next = way.next(&worker.running.sources, &search.tried, now);
+    let (route, ticket) = next.map_err(Err)?;
+    match way.take(route) {
+        Some(lane) => Ok(Acquired { lane, ticket, fresh: false }),
+        None => Err(Ok((route, ticket))),
+    }
+}
+
+/// Makes a connection, along `next` or the routes after it.
 ///
 /// # Errors
 /// The name can't be resolved, no address can be reached, or all are left alone.
 pub async fn acquire(
     worker: &Arc<Worker>,
-    upstream: &Arc<Upstream>,
+    way: &Arc<Way>,
     search: &mut Search,
+    mut next: Next,
     until: Instant,
 ) -> Result<Acquired, Refusal> {
-    let addresses = addresses(worker, upstream, until).await?;
+    if resolved(worker, way, until).await? {
+        next = way.next(&worker.running.sources, &search.tried, Instant::now());
+    }
     loop {
-        let next = upstream.next(&addresses, &worker.running.sources, &search.tried, Instant::now());
         let (route, mut ticket) = match next {
             Ok(next) if search.tried.len() < MAX_TRIES => next,
             Err(NoRoute::Blocked(pause)) if search.tried.is_empty() => {
@@ -63,10 +81,7 @@ pub async fn acquire(
                 ));
             }
         };
-        if let Some(lane) = worker.take(upstream, route) {
-            return Ok(Acquired { lane, ticket, fresh: false });
-        }
-        match connect(worker, upstream, route, until).await {
+        match connect(worker, way, route, until).await {
             Ok(lane) => {
                 blame(worker, route, &search.tried);
                 return Ok(Acquired { lane, ticket, fresh: true });
@@ -80,6 +95,10 @@ pub async fn acquire(
                 search.last = Some(failed.to_string());
                 search.tried.push(route);
             }
+        }
+        match at_hand(worker, way, search, Instant::now()) {
+            Ok(acquired) => return Ok(acquired),
+            Err(further) => next = further,
         }
     }
 }
@@ -96,16 +115,11 @@ enum Failed {
     Timeout,
 }
 
-async fn connect(
-    worker: &Arc<Worker>,
-    upstream: &Arc<Upstream>,
-    route: Route,
-    until: Instant,
-) -> Result<Lane, Failed> {
+async fn connect(worker: &Arc<Worker>, way: &Arc<Way>, route: Route, until: Instant) -> Result<Lane, Failed> {
     let running = &worker.running;
     let source = running.sources.address(route.source);
     let making = async {
-        let connected = running.connector.connect(&upstream.origin, route.address, source).await;
+        let connected = running.connector.connect(&way.upstream.origin, route.address, source).await;
         let connected = connected.map_err(|error| match &error {
             ConnectError::Tcp(io) if io.kind() == std::io::ErrorKind::AddrNotAvailable => {
                 Failed::Source(error)
@@ -116,27 +130,25 @@ async fn connect(
     };
     let lane = tokio::time::timeout_at(until.into(), making).await.map_err(|_| Failed::Timeout)??;
     if let Lane::Http2(shared) = &lane {
-        worker.keep(upstream, Lane::Http2(shared.clone()));
+        way.keep(Lane::Http2(shared.clone()));
     }
     Ok(lane)
 }
 
-async fn addresses(
-    worker: &Arc<Worker>,
-    upstream: &Arc<Upstream>,
-    until: Instant,
-) -> Result<Arc<[SocketAddr]>, Refusal> {
-    let known = upstream.name.addresses();
-    if !known.is_empty() {
-        return Ok(known);
+/// Waits for the name's first answer. `true`: it was waited for.
+async fn resolved(worker: &Worker, way: &Way, until: Instant) -> Result<bool, Refusal> {
+    let name = &way.upstream.name;
+    if name.with_addresses(|addresses: &[SocketAddr]| !addresses.is_empty()) {
+        return Ok(false);
     }
     let within = worker.running.settings.egress.connect_timeout;
     let within = within.min(until.saturating_duration_since(Instant::now()));
-    upstream.name.first(within).await.map_err(|error| Refusal::Unreachable(error.to_string()))
+    let found = name.first(within).await;
+    found.map(|_| true).map_err(|error| Refusal::Unreachable(error.to_string()))
 }
 
 /// A source IP that could not reach an address which another one then reached is at fault itself.
-fn blame(worker: &Arc<Worker>, route: Route, tried: &[Route]) {
+fn blame(worker: &Worker, route: Route, tried: &[Route]) {
     worker.running.sources.works(route.source);
     for failed in
         tried.iter().filter(|failed| failed.address == route.address && failed.source != route.source)
@@ -145,7 +157,7 @@ fn blame(worker: &Arc<Worker>, route: Route, tried: &[Route]) {
     }
 }
 
-fn set_aside(worker: &Arc<Worker>, source: usize) {
+fn set_aside(worker: &Worker, source: usize) {
     let sources = &worker.running.sources;
     if sources.set_aside(source, Instant::now())
         && let Some(address) = sources.address(source)

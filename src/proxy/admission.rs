@@ -23,7 +23,7 @@ pub fn admit(call: &mut Call) -> Result<(), Refusal> {
     let address =
         client_address(&call.record.peer, &call.head.headers, &running.settings.listen.trusted_proxies);
     call.record.client = address;
-    let candidates = running.admission.candidates(address);
+    let candidates = call.worker.admission.candidates(address);
     let token = bearer(&call.head.headers);
     match candidates.iter().find(|app| app.accepts(token)) {
         Some(app) => {

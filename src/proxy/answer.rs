@@ -10,8 +10,7 @@ use hyper::body::Incoming;
 
 use super::lane::{Http1, Lane};
 use super::record::Record;
-use super::upstream::Upstream;
-use super::worker::Worker;
+use super::way::Way;
 
 /// Where the bytes come from.
 enum Source {
@@ -27,8 +26,7 @@ struct Along {
     lane: Option<Box<Http1>>,
     first: Option<Bytes>,
     body: Incoming,
-    worker: Arc<Worker>,
-    upstream: Arc<Upstream>,
+    way: Arc<Way>,
 }
 
 /// An answer's body; ends its request's record when it ends itself.
@@ -44,14 +42,8 @@ impl Answer {
     }
 
     /// A body that still comes over `lane`, after `first`.
-    pub fn along(
-        lane: Box<Http1>,
-        first: Option<Bytes>,
-        body: Incoming,
-        worker: Arc<Worker>,
-        upstream: Arc<Upstream>,
-    ) -> Self {
-        let along = Along { lane: Some(lane), first, body, worker, upstream };
+    pub fn along(lane: Box<Http1>, first: Option<Bytes>, body: Incoming, way: Arc<Way>) -> Self {
+        let along = Along { lane: Some(lane), first, body, way };
         Self { source: Source::Along(Box::new(along)), record: None }
     }
 
@@ -88,7 +80,7 @@ impl Along {
 
     fn release(&mut self) {
         if let Some(lane) = self.lane.take() {
-            self.worker.keep(&self.upstream, Lane::Http1(lane));
+            self.way.keep(Lane::Http1(lane));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
@@ -9,7 +10,7 @@ use super::in_flight::InFlight;
 use super::limits::Limits;
 use super::settings::AppSettings;
 use super::tenant::Tenants;
-use crate::xinyao::{Credential, TargetSet};
+use crate::xinyao::{Credential, Target, TargetSet};
 
 /// Label of requests that no app was found for.
 pub const NOBODY: &str = "none";
@@ -27,23 +28,27 @@ pub struct App {
     /// Whom it may act for.
     pub tenants: Arc<Tenants>,
     /// How much it may call.
-    pub limits: Limits,
+    pub limits: Arc<Limits>,
     /// What it has under way.
     pub in_flight: Arc<InFlight>,
+    /// The `RateLimit-Policy` field of answers, by target.
+    pub policies: [Option<HeaderValue>; Target::COUNT],
     token: Option<SecretString>,
 }
 
 impl App {
     /// As configured; `slot` is where the metrics count it.
     pub fn new(settings: &AppSettings, credential: Credential, slot: usize) -> Self {
+        let limits = Limits::new(&settings.rate_limits);
         Self {
             name: settings.name.clone(),
             slot,
             credential,
             endpoints: settings.endpoints,
             tenants: Arc::new(Tenants::new(&settings.app_ids)),
-            limits: Limits::new(&settings.rate_limits),
-            in_flight: InFlight::new(settings.max_in_flight),
+            policies: limits.policies(),
+            limits: Arc::new(limits),
+            in_flight: Arc::new(InFlight::new(settings.max_in_flight)),
             token: settings.token.clone(),
         }
     }
@@ -56,9 +61,25 @@ impl App {
             credential: Credential { apikey: String::new(), apisecret: SecretString::default() },
             endpoints: std::iter::empty().collect(),
             tenants: Arc::new(Tenants::new(&[])),
-            limits: Limits::new(&[]),
-            in_flight: InFlight::new(0),
+            policies: Default::default(),
+            limits: Arc::new(Limits::new(&[])),
+            in_flight: Arc::default(),
             token: None,
+        }
+    }
+
+    /// A copy that shares with this one what all workers must agree on, and nothing else.
+    pub fn for_worker(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            slot: self.slot,
+            credential: self.credential.clone(),
+            endpoints: self.endpoints,
+            tenants: Arc::new(Tenants::clone(&self.tenants)),
+            policies: self.limits.policies(),
+            limits: Arc::clone(&self.limits),
+            in_flight: Arc::clone(&self.in_flight),
+            token: self.token.clone(),
         }
     }
 

@@ -18,7 +18,7 @@ use super::budget::Retry;
 use super::call::{Answered, Call, Refused};
 use super::outgoing::{Outgoing, Progress};
 use super::refusal::Refusal;
-use super::upstream::Upstream;
+use super::way::Way;
 use super::worker::Worker;
 
 /// A call about to be sent over a connection.
@@ -28,11 +28,13 @@ pub struct Attempt {
     /// Over what.
     pub acquired: Acquired,
     /// To whom.
-    pub upstream: Arc<Upstream>,
+    pub way: Arc<Way>,
     /// Whose credential signs it.
     pub app: Arc<super::app::App>,
     /// The worker that serves it.
     pub worker: Arc<Worker>,
+    /// When it began.
+    pub started: Instant,
     /// When the answer must be there, a streaming body's pauses aside.
     pub until: Instant,
     /// How its body fares.
@@ -65,7 +67,7 @@ impl<S> Layer<S> for AttemptsLayer {
     }
 }
 
-impl<S> Service<Call> for Attempts<S>
+impl<S> Service<Box<Call>> for Attempts<S>
 where
     S: Service<Attempt, Response = Response<Answer>, Error = Failure> + Clone + Send + 'static,
     S::Future: Send,
@@ -81,26 +83,28 @@ where
         }
     }
 
-    fn call(&mut self, call: Call) -> Self::Future {
+    fn call(&mut self, call: Box<Call>) -> Self::Future {
         let inner = self.0.clone();
         Box::pin(run(call, inner))
     }
 }
 
-async fn run<S>(mut call: Call, mut inner: S) -> Result<Answered, Refused>
+async fn run<S>(mut call: Box<Call>, mut inner: S) -> Result<Answered, Refused>
 where
     S: Service<Attempt, Response = Response<Answer>, Error = Failure>,
 {
     let Some(target) = call.record.target else { return Err(call.refuse(Refusal::UnknownEndpoint)) };
-    let running = Arc::clone(&call.worker.running);
-    let upstream = Arc::clone(running.upstream(target));
-    let timeout = running.settings.upstream.response_timeout;
-    let until = Instant::now() + timeout;
+    let way = Arc::clone(call.worker.way(target));
+    let mut started = Instant::now();
+    let until = started + call.worker.running.settings.upstream.response_timeout;
     let mut search = Search::default();
     let mut retry: Option<Retry> = None;
     loop {
-        let started = Instant::now();
-        let acquired = acquire::acquire(&call.worker, &upstream, &mut search, until).await;
+        let acquired = match acquire::at_hand(&call.worker, &way, &search, started) {
+            Ok(acquired) => Ok(acquired),
+            // In a box: it is large, and seldom.
+            Err(next) => Box::pin(acquire::acquire(&call.worker, &way, &mut search, next, until)).await,
+        };
         let acquired = match acquired {
             Ok(acquired) => acquired,
             Err(refusal) => {
@@ -108,21 +112,10 @@ where
                 return Err(call.refuse(refusal));
             }
         };
-        let spare = (target.repeatable() && retry.is_none()).then(|| spare(&call)).flatten();
-        let progress = call.body.progress();
-        call.record.attempts += 1;
         let (route, fresh) = (acquired.lane.route(), acquired.fresh);
-        call.record.address = Some(route.address);
-        let body = std::mem::replace(&mut call.body, Outgoing::Whole(None));
-        let attempt = Attempt {
-            request: Request::from_parts(std::mem::replace(&mut call.head, empty()), body),
-            acquired,
-            upstream: Arc::clone(&upstream),
-            app: Arc::clone(&call.record.app),
-            worker: Arc::clone(&call.worker),
-            until,
-            progress: progress.clone(),
-        };
+        let spare = (target.repeatable() && retry.is_none()).then(|| spare(&call)).flatten();
+        let attempt = attempt(&mut call, &way, acquired, started, until);
+        let progress = attempt.progress.clone();
         let outcome = inner.call(attempt).await;
         call.record.upstream_took += started.elapsed();
         let failure = match outcome {
@@ -133,28 +126,66 @@ where
         if let Some(fault) = progress.and_then(|progress| progress.fault()) {
             return Err(call.refuse(fault));
         }
-        match (failure, spare) {
-            (Failure::Unsent(request), _) => {
-                (call.head, call.body) = request.into_parts();
-                // Of a kept connection nothing is to be learnt: the next one may do.
-                if fresh {
-                    search.closed(route);
-                }
-            }
-            (Failure::Timeout, _) => return Err(call.refuse(Refusal::UpstreamTimeout(timeout))),
-            (Failure::Lost, Some((head, body))) => match running.budget.take(running.in_flight.now()) {
-                Some(taken) => {
-                    retry = Some(taken);
-                    (call.head, call.body) = (head, body);
-                }
-                None => return Err(call.refuse(Refusal::BrokeOff)),
-            },
-            (Failure::Lost, None) => return Err(call.refuse(Refusal::BrokeOff)),
+        match after(&mut call, failure, spare, &mut retry) {
+            Ok(Again::Unsent) if fresh => search.closed(route),
+            // Of a kept connection nothing is to be learnt: the next one may do.
+            Ok(Again::Unsent | Again::Lost) => {}
+            Err(refusal) => return Err(call.refuse(refusal)),
         }
+        started = Instant::now();
     }
 }
 
-fn answered(mut call: Call, response: Response<Answer>) -> Answered {
+/// The call, on its way over a connection.
+fn attempt(call: &mut Call, way: &Arc<Way>, acquired: Acquired, started: Instant, until: Instant) -> Attempt {
+    let progress = call.body.progress();
+    call.record.attempts += 1;
+    call.record.address = Some(acquired.lane.route().address);
+    let body = std::mem::replace(&mut call.body, Outgoing::Whole(None));
+    Attempt {
+        request: Request::from_parts(std::mem::replace(&mut call.head, empty()), body),
+        acquired,
+        way: Arc::clone(way),
+        app: Arc::clone(&call.record.app),
+        worker: Arc::clone(&call.worker),
+        started,
+        until,
+        progress,
+    }
+}
+
+/// Why a call is sent again.
+enum Again {
+    /// Nothing of it was sent.
+    Unsent,
+    /// Its connection was lost, and it only reads.
+    Lost,
+}
+
+/// Makes the call whole again after a failure, if it may be sent again.
+fn after(
+    call: &mut Call,
+    failure: Failure,
+    spare: Option<(Parts, Outgoing)>,
+    retry: &mut Option<Retry>,
+) -> Result<Again, Refusal> {
+    let running = &call.worker.running;
+    match (failure, spare) {
+        (Failure::Unsent(request), _) => {
+            (call.head, call.body) = request.into_parts();
+            Ok(Again::Unsent)
+        }
+        (Failure::Timeout, _) => Err(Refusal::UpstreamTimeout(running.settings.upstream.response_timeout)),
+        (Failure::Lost, Some((head, body))) => {
+            *retry = Some(running.budget.take(running.in_flight.now()).ok_or(Refusal::BrokeOff)?);
+            (call.head, call.body) = (head, body);
+            Ok(Again::Lost)
+        }
+        (Failure::Lost, None) => Err(Refusal::BrokeOff),
+    }
+}
+
+fn answered(mut call: Box<Call>, response: Response<Answer>) -> Answered {
     let encoding = response.headers().get(http::header::CONTENT_ENCODING);
     call.record.code = Some(super::answer_code::CodeReader::new(encoding));
     Answered { response, record: call.record }

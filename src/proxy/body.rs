@@ -1,13 +1,13 @@
 //! A request's body: capped, read whole where it is small, looked through for tenants.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, Ready, poll_fn, ready};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Either};
 use http::header;
 use http_body::Body;
 use hyper::body::Incoming;
@@ -42,91 +42,119 @@ impl<S> Layer<S> for BodyLayer {
     }
 }
 
-impl<S> Service<Call> for Bodied<S>
+impl<S> Service<Box<Call>> for Bodied<S>
 where
-    S: Service<Call, Response = Answered, Error = Refused> + Clone + Send + 'static,
+    S: Service<Box<Call>, Response = Answered, Error = Refused> + Clone + Send + 'static,
     S::Future: Send,
 {
     type Response = Answered;
     type Error = Refused;
-    type Future = BoxFuture<'static, Result<Answered, Refused>>;
+    type Future = Either<S::Future, Either<Reading, Ready<Result<Answered, Refused>>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refused>> {
         self.0.poll_ready(cx)
     }
 
-    fn call(&mut self, mut call: Call) -> Self::Future {
-        let mut inner = self.0.clone();
-        Box::pin(async move {
-            match prepare(&mut call).await {
-                Ok(()) => inner.call(call).await,
-                Err(refusal) => Err(call.refuse(refusal)),
+    fn call(&mut self, mut call: Box<Call>) -> Self::Future {
+        match plan(&call) {
+            Ok(Plan::Pass) => Either::Left(self.0.call(call)),
+            Ok(Plan::Stream(scan)) => {
+                stream(&mut call, scan);
+                Either::Left(self.0.call(call))
             }
-        })
+            Ok(Plan::Read { max_bytes, tenants }) => {
+                let mut inner = self.0.clone();
+                Either::Right(Either::Left(Box::pin(async move {
+                    match take(&mut call, max_bytes, tenants).await {
+                        Ok(()) => inner.call(call).await,
+                        Err(refusal) => Err(call.refuse(refusal)),
+                    }
+                })))
+            }
+            Err(refusal) => Either::Right(Either::Right(ready(Err(call.refuse(refusal))))),
+        }
     }
 }
+
+type Reading = BoxFuture<'static, Result<Answered, Refused>>;
 
 /// How a body is to be treated.
 #[expect(clippy::large_enum_variant, reason = "it lives for a moment, on the stack")]
 enum Plan {
-    /// Read whole; over `max_bytes` is `excess`'s refusal.
-    Read {
-        max_bytes: u64,
-        tenants: Option<Arc<Tenants>>,
-    },
+    /// There is none.
+    Pass,
+    /// Read whole, at most so many bytes, and looked through.
+    Read { max_bytes: u64, tenants: Option<Arc<Tenants>> },
+    /// Passed on as it comes, and looked through on the way.
     Stream(Option<MultipartScan>),
 }
 
-async fn prepare(call: &mut Call) -> Result<(), Refusal> {
-    let limits = &call.worker.running.settings.limits;
-    let (max_bytes, max_pause) = (limits.max_body_bytes, limits.body_idle_timeout);
-    let Outgoing::Raw(incoming) = &call.body else { return Ok(()) };
+fn plan(call: &Call) -> Result<Plan, Refusal> {
+    let Outgoing::Raw(incoming) = &call.body else { return Ok(Plan::Pass) };
+    let max_bytes = call.worker.running.settings.limits.max_body_bytes;
     if incoming.size_hint().lower() > max_bytes {
         return Err(Refusal::BodyTooLarge(max_bytes));
     }
-    let plan = plan(call, incoming)?;
+    let exact = incoming.size_hint().exact();
+    let tenants = &call.record.app.tenants;
+    if !tenants.is_empty() {
+        tenant::check_query(call.head.uri.query(), tenants).map_err(Refusal::AppIdNotAllowed)?;
+    }
+    if exact == Some(0) {
+        return Ok(Plan::Pass);
+    }
+    let scanned = if names_tenants(call) { plan_scan(call, exact)? } else { None };
+    Ok(match scanned {
+        Some(plan) => plan,
+        None if exact.is_some_and(|size| size <= SMALL) => Plan::Read { max_bytes: SMALL, tenants: None },
+        None => Plan::Stream(None),
+    })
+}
+
+/// Whether the body is to be looked through: always where the app is bound to tenants, else where the
+/// document has an `app_id`, which may not be there twice.
+fn names_tenants(call: &Call) -> bool {
+    let documented = match call.record.target {
+        Some(Target::Endpoint(endpoint)) => endpoint.spec().fields.iter().any(|field| field.name == "app_id"),
+        _ => false,
+    };
+    documented || !call.record.app.tenants.is_empty()
+}
+
+fn stream(call: &mut Call, scan: Option<MultipartScan>) {
+    let limits = &call.worker.running.settings.limits;
+    let rules = Rules { max_bytes: limits.max_body_bytes, max_pause: limits.body_idle_timeout, scan };
+    if let Outgoing::Raw(incoming) = std::mem::replace(&mut call.body, Outgoing::Whole(None)) {
+        call.record.unread = true;
+        call.body = Outgoing::Watched(Box::new(Watched::new(incoming, rules)));
+    }
+}
+
+async fn take(call: &mut Call, max_bytes: u64, tenants: Option<Arc<Tenants>>) -> Result<(), Refusal> {
+    let max_pause = call.worker.running.settings.limits.body_idle_timeout;
     let Outgoing::Raw(incoming) = std::mem::replace(&mut call.body, Outgoing::Whole(None)) else {
         return Ok(());
     };
-    match plan {
-        Plan::Read { max_bytes, tenants } => {
-            let started = Instant::now();
-            let read = read(incoming, max_bytes, max_pause).await;
-            call.record.waited += started.elapsed();
-            let bytes = read.inspect_err(|_| call.record.unread = true)?;
-            if let Some(tenants) = tenants.filter(|_| !bytes.is_empty()) {
-                tenant::check_json(&bytes, &tenants).map_err(Refusal::AppIdNotAllowed)?;
-            }
-            call.record.bytes_in = bytes.len() as u64;
-            call.body = Outgoing::Whole(Some(bytes));
-        }
-        Plan::Stream(scan) => {
-            call.record.unread = true;
-            let rules = Rules { max_bytes, max_pause, scan };
-            call.body = Outgoing::Watched(Box::new(Watched::new(incoming, rules)));
-        }
+    let started = Instant::now();
+    let read = read(incoming, max_bytes, max_pause).await;
+    call.record.waited += started.elapsed();
+    let bytes = read.inspect_err(|_| call.record.unread = true)?;
+    if let Some(tenants) = tenants.filter(|_| !bytes.is_empty()) {
+        tenant::check_json(&bytes, &tenants).map_err(Refusal::AppIdNotAllowed)?;
     }
+    call.record.bytes_in = bytes.len() as u64;
+    call.body = Outgoing::Whole(Some(bytes));
     Ok(())
 }
 
-fn plan(call: &Call, incoming: &Incoming) -> Result<Plan, Refusal> {
-    let exact = incoming.size_hint().exact();
-    let tenants = &call.record.app.tenants;
-    let small = exact.is_some_and(|size| size <= SMALL);
-    if !tenants.is_empty() {
-        tenant::check_query(call.head.uri.query(), tenants).map_err(Refusal::AppIdNotAllowed)?;
-        if exact != Some(0) {
-            return plan_scan(call, exact);
-        }
-    }
-    Ok(if small { Plan::Read { max_bytes: SMALL, tenants: None } } else { Plan::Stream(None) })
-}
-
-fn plan_scan(call: &Call, exact: Option<u64>) -> Result<Plan, Refusal> {
+/// How a body is looked through; `None`: it can't be, and need not be.
+fn plan_scan(call: &Call, exact: Option<u64>) -> Result<Option<Plan>, Refusal> {
     let tenants = Arc::clone(&call.record.app.tenants);
-    let unreadable = |why| Refusal::AppIdNotAllowed(Denied::Unreadable(why));
+    let bound = !tenants.is_empty();
+    let unreadable =
+        |why| if bound { Err(Refusal::AppIdNotAllowed(Denied::Unreadable(why))) } else { Ok(None) };
     if call.head.headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(unreadable("it is content-encoded; send it as it is"));
+        return unreadable("it is content-encoded; send it as it is");
     }
     let content_type = call.head.headers.get(header::CONTENT_TYPE);
     let multipart = match call.record.target {
@@ -136,14 +164,15 @@ fn plan_scan(call: &Call, exact: Option<u64>) -> Result<Plan, Refusal> {
         }
     };
     if multipart {
-        let content_type = content_type.ok_or_else(|| unreadable("it has no content-type"))?;
+        let Some(content_type) = content_type else { return unreadable("it has no content-type") };
         let scan = MultipartScan::new(content_type, tenants).map_err(Refusal::AppIdNotAllowed)?;
-        return Ok(Plan::Stream(Some(scan)));
+        return Ok(Some(Plan::Stream(Some(scan))));
     }
-    if exact.is_some_and(|size| size > MAX_SCANNED) {
-        return Err(unreadable("it is over 1 MiB"));
+    // Of a body whose length is not told, one that turns out too long can't be passed on any more.
+    if exact.map_or(!bound, |size| size > MAX_SCANNED) {
+        return unreadable("it is over 1 MiB");
     }
-    Ok(Plan::Read { max_bytes: MAX_SCANNED, tenants: Some(tenants) })
+    Ok(Some(Plan::Read { max_bytes: MAX_SCANNED, tenants: Some(tenants) }))
 }
 
 /// The whole body, at most `max_bytes`, with no pause over `max_pause`.

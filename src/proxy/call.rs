@@ -11,7 +11,8 @@ use super::record::Record;
 use super::refusal::Refusal;
 use super::worker::Worker;
 
-/// A request on its way in. Each layer adds what it found out.
+/// A request on its way in. Each layer adds what it found out. It travels in a box, since every layer moves
+/// it on, and the future of each that waits would be as large.
 pub struct Call {
     /// The request's head; what the layers strip and set is what the SaaS sees.
     pub head: Parts,
@@ -43,7 +44,7 @@ pub struct Refused {
 
 impl Call {
     /// Ends it here.
-    pub fn refuse(self, refusal: Refusal) -> Refused {
+    pub fn refuse(self: Box<Self>, refusal: Refusal) -> Refused {
         let unread = self.record.unread || !self.body.is_taken();
         Refused { refusal, record: self.record, unread }
     }

@@ -5,12 +5,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::worker::Date;
+
 /// From this skew on, the corrected time is signed with.
 const TOLERATED_MS: i64 = 30_000;
 /// So many answers in a row must agree before they are believed.
-const WITNESSES: usize = 3;
+const WITNESSES: u8 = 3;
 /// How near they must be to each other; `Date` counts whole seconds.
-const AGREEMENT_MS: i64 = 2_500;
+const AGREEMENT_MS: u64 = 2_500;
 
 /// The last second of the year 9999, the last that a `Date` can name.
 const LAST_DATE: u64 = 253_402_300_799;
@@ -23,6 +25,8 @@ pub struct Clock {
     skew_ms: AtomicI64,
     corrected: AtomicBool,
     witnesses: Mutex<Vec<i64>>,
+    /// Whether there are witnesses: while there are none, nobody takes the lock.
+    doubted: AtomicBool,
 }
 
 /// What one more answer changed.
@@ -45,28 +49,38 @@ impl Clock {
         u64::try_from(seconds).unwrap_or(0)
     }
 
-    /// Takes in the `Date` of an answer (Unix seconds) that came at `now`, `round_trip` after its request.
-    pub fn observe(&self, date: u64, now: SystemTime, round_trip: Duration) -> Change {
+    /// Takes in the `Date` of an answer that came at `now`, `round_trip` after its request.
+    pub fn observe(&self, date: Date, now: SystemTime, round_trip: Duration) -> Change {
         let half = i64::try_from(round_trip.as_millis() / 2).unwrap_or(i64::MAX);
         // `Date` is cut to the second: half of one is its expected error.
-        let theirs = i64::try_from(date.min(LAST_DATE)).unwrap_or(0) * 1000 + 500;
+        let theirs = i64::try_from(date.seconds.min(LAST_DATE)).unwrap_or(0) * 1000 + 500;
         let ours = unix_ms(now).saturating_sub(half);
         let sample = theirs.saturating_sub(ours).clamp(-LAST_SKEW_MS, LAST_SKEW_MS);
         let known = self.skew_ms.load(Ordering::Relaxed);
+        let agrees = known.abs_diff(sample) <= AGREEMENT_MS;
+        if agrees && !self.doubted.load(Ordering::Relaxed) {
+            // Once a second is enough to follow a drift.
+            if date.is_new {
+                self.skew_ms.store(known + (sample - known) / 8, Ordering::Relaxed);
+            }
+            return Change::None;
+        }
         let Ok(mut witnesses) = self.witnesses.lock() else { return Change::None };
-        if witnesses.last().is_some_and(|last| (last - sample).abs() > AGREEMENT_MS) {
+        if witnesses.last().is_some_and(|last| last.abs_diff(sample) > AGREEMENT_MS) {
             witnesses.clear();
         }
-        if witnesses.is_empty() && (known - sample).abs() <= AGREEMENT_MS {
-            self.skew_ms.store(known + (sample - known) / 8, Ordering::Relaxed);
+        if witnesses.is_empty() && agrees {
+            self.doubted.store(false, Ordering::Relaxed);
             return Change::None;
         }
+        self.doubted.store(true, Ordering::Relaxed);
         witnesses.push(sample);
-        if witnesses.len() < WITNESSES {
+        if witnesses.len() < usize::from(WITNESSES) {
             return Change::None;
         }
-        let agreed = witnesses.iter().sum::<i64>() / i64::try_from(WITNESSES).unwrap_or(1);
+        let agreed = witnesses.iter().sum::<i64>() / i64::from(WITNESSES);
         witnesses.clear();
+        self.doubted.store(false, Ordering::Relaxed);
         drop(witnesses);
         self.adopt(agreed)
     }
@@ -120,6 +134,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn said(seconds: u64) -> Date {
+        Date { seconds, is_new: true }
+    }
+
     fn at(seconds: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(seconds)
     }
@@ -137,19 +155,19 @@ mod tests {
     fn several_that_agree_move_it_and_an_odd_one_never_does() {
         let clock = Clock::default();
         let ours = at(1_000_000);
-        assert_eq!(clock.observe(1_000_000 + 3600, ours, Duration::ZERO), Change::None);
-        assert_eq!(clock.observe(1_000_000, ours, Duration::ZERO), Change::None);
+        assert_eq!(clock.observe(said(1_000_000 + 3600), ours, Duration::ZERO), Change::None);
+        assert_eq!(clock.observe(said(1_000_000), ours, Duration::ZERO), Change::None);
         assert_eq!(clock.timestamp(ours), 1_000_000);
         for _ in 1..WITNESSES {
-            assert_eq!(clock.observe(1_000_600, ours, Duration::ZERO), Change::None);
+            assert_eq!(clock.observe(said(1_000_600), ours, Duration::ZERO), Change::None);
             assert_eq!(clock.timestamp(ours), 1_000_000);
         }
-        assert_eq!(clock.observe(1_000_600, ours, Duration::ZERO), Change::Corrected(600_500));
+        assert_eq!(clock.observe(said(1_000_600), ours, Duration::ZERO), Change::Corrected(600_500));
         assert_eq!(clock.timestamp(ours), 1_000_600);
         for _ in 1..WITNESSES {
-            clock.observe(1_000_000, ours, Duration::ZERO);
+            clock.observe(said(1_000_000), ours, Duration::ZERO);
         }
-        assert_eq!(clock.observe(1_000_000, ours, Duration::ZERO), Change::Agreed);
+        assert_eq!(clock.observe(said(1_000_000), ours, Duration::ZERO), Change::Agreed);
         assert_eq!(clock.timestamp(ours), 1_000_000);
     }
 
@@ -157,7 +175,7 @@ mod tests {
     fn a_small_skew_is_shown_but_not_signed_with() {
         let clock = Clock::default();
         for _ in 0..WITNESSES {
-            clock.observe(1_000_020, at(1_000_000), Duration::ZERO);
+            clock.observe(said(1_000_020), at(1_000_000), Duration::ZERO);
         }
         assert!((clock.skew_seconds() - 20.5).abs() < 0.1);
         assert_eq!(clock.timestamp(at(1_000_000)), 1_000_000);
@@ -176,7 +194,7 @@ mod tests {
     fn half_the_round_trip_is_taken_off() {
         let clock = Clock::default();
         for _ in 0..WITNESSES {
-            clock.observe(1_000_100, at(1_000_010), Duration::from_secs(20));
+            clock.observe(said(1_000_100), at(1_000_010), Duration::from_secs(20));
         }
         assert!((clock.skew_seconds() - 100.5).abs() < 0.1, "{}", clock.skew_seconds());
     }

@@ -31,9 +31,9 @@ impl<S> Layer<S> for Gate {
     }
 }
 
-impl<S> Service<Call> for Gated<S>
+impl<S> Service<Box<Call>> for Gated<S>
 where
-    S: Service<Call, Response = Answered, Error = Refused>,
+    S: Service<Box<Call>, Response = Answered, Error = Refused>,
 {
     type Response = Answered;
     type Error = Refused;
@@ -43,7 +43,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut call: Call) -> Self::Future {
+    fn call(&mut self, mut call: Box<Call>) -> Self::Future {
         match (self.check)(&mut call) {
             Ok(()) => Either::Left(self.inner.call(call)),
             Err(refusal) => Either::Right(ready(Err(call.refuse(refusal)))),

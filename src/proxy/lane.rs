@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::time::Sleep;
 
 use super::outgoing::Outgoing;
-use super::upstream::Route;
+use super::way::Route;
 use crate::net::connect::{Connected, Protocol, Stream};
 
 /// A connection that takes requests.

@@ -93,7 +93,6 @@ impl Limit {
 /// All limits of one app.
 pub struct Limits {
     limits: Vec<Limit>,
-    policies: [Option<HeaderValue>; Target::COUNT],
 }
 
 impl Limits {
@@ -103,12 +102,7 @@ impl Limits {
             settings.iter().map(|s| Limit::new(name(s.endpoints), s.rate, s.endpoints, s.max_wait)).collect();
         // The narrowest first: what it refuses takes nothing from the wider ones.
         limits.sort_by_key(|limit| Target::ALL.iter().filter(|t| limit.targets.contains(**t)).count());
-        let policies = Target::ALL.map(|target| {
-            let texts: Vec<String> =
-                limits.iter().filter(|limit| limit.targets.contains(target)).map(Limit::policy).collect();
-            HeaderValue::try_from(texts.join(", ")).ok().filter(|value| !value.is_empty())
-        });
-        Self { limits, policies }
+        Self { limits }
     }
 
     /// Asks those limits that `target` has, from number `from` on. `waited` is how long the request was
@@ -141,9 +135,13 @@ impl Limits {
         Verdict::Admitted
     }
 
-    /// The `RateLimit-Policy` field of answers to `target` (draft-ietf-httpapi-ratelimit-headers-10 §3).
-    pub fn policy(&self, target: Target) -> Option<&HeaderValue> {
-        self.policies[target.index()].as_ref()
+    /// The `RateLimit-Policy` field of answers, by target (draft-ietf-httpapi-ratelimit-headers-10 §3).
+    pub fn policies(&self) -> [Option<HeaderValue>; Target::COUNT] {
+        Target::ALL.map(|target| {
+            let applying = self.limits.iter().filter(|limit| limit.targets.contains(target));
+            let texts: Vec<String> = applying.map(Limit::policy).collect();
+            HeaderValue::try_from(texts.join(", ")).ok().filter(|value| !value.is_empty())
+        })
     }
 
     /// The `RateLimit` field (§4 there): the limit that is nearest to being used up.
@@ -228,8 +226,9 @@ mod tests {
             limit(100, 200, TargetSet::ALL, Duration::ZERO),
             limit(6, 2, [OUTNUM].into_iter().collect(), Duration::ZERO),
         ]);
-        assert_eq!(limits.policy(OUTNUM).unwrap(), "\"outnum\";q=6;w=3600, \"all\";q=100;w=3600");
-        assert_eq!(limits.policy(TASKLIST).unwrap(), "\"all\";q=100;w=3600");
-        assert!(Limits::new(&[]).policy(OUTNUM).is_none());
+        let of = |target: Target| limits.policies()[target.index()].clone();
+        assert_eq!(of(OUTNUM).unwrap(), "\"outnum\";q=6;w=3600, \"all\";q=100;w=3600");
+        assert_eq!(of(TASKLIST).unwrap(), "\"all\";q=100;w=3600");
+        assert!(Limits::new(&[]).policies().iter().all(Option::is_none));
     }
 }

@@ -1,6 +1,5 @@
 //! What is counted. Each worker counts by itself; a scrape adds the workers up.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -58,26 +57,56 @@ impl fmt::Display for Outcome {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Request {
-    app: usize,
-    row: usize,
-    status: u16,
-    outcome: Outcome,
-}
+/// How a request ended, as it is counted.
+type Ending = (u16, Outcome);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Code {
     Known(i64),
     Other,
 }
 
+/// Counts by key. Of a few keys, the usual one first, a list is searched faster than a map.
+#[derive(Debug, Clone)]
+struct Tally<K>(Vec<(K, u64)>);
+
+impl<K> Default for Tally<K> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<K: Copy + PartialEq> Tally<K> {
+    fn add(&mut self, key: K, count: u64) {
+        match self.0.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, sum)) => *sum += count,
+            None => self.0.push((key, count)),
+        }
+    }
+
+    fn has(&self, key: K) -> bool {
+        self.0.iter().any(|(known, _)| *known == key)
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (key, count) in &other.0 {
+            self.add(*key, *count);
+        }
+    }
+}
+
+/// What is counted of one app.
+#[derive(Debug, Clone, Default)]
+struct OfApp {
+    requests: [Tally<Ending>; ROWS],
+    limited: [u64; ROWS],
+}
+
 /// The counts of one worker.
 #[derive(Debug, Clone)]
 pub struct Counts {
-    requests: HashMap<Request, u64>,
-    limited: HashMap<(usize, usize), u64>,
-    codes: Vec<HashMap<Code, u64>>,
+    apps: Vec<OfApp>,
+    codes: [Tally<Code>; ROWS],
     took: Vec<Histogram>,
     overhead: Vec<Histogram>,
 }
@@ -85,9 +114,8 @@ pub struct Counts {
 impl Default for Counts {
     fn default() -> Self {
         Self {
-            requests: HashMap::new(),
-            limited: HashMap::new(),
-            codes: vec![HashMap::new(); ROWS],
+            apps: Vec::new(),
+            codes: Default::default(),
             took: vec![Histogram::new(FINE); ROWS],
             overhead: vec![Histogram::new(FINE); ROWS],
         }
@@ -98,12 +126,9 @@ impl Counts {
     /// Counts a request that has ended.
     pub fn add(&mut self, record: &Record, took: Duration) {
         let row = record.target.map_or(Target::COUNT, Target::index);
-        let (app, status) = (record.app.slot, record.status());
-        let outcome = record.outcome();
-        *self.requests.entry(Request { app, row, status, outcome }).or_default() += 1;
-        if record.refused == Some("rate_limited") {
-            *self.limited.entry((app, row)).or_default() += 1;
-        }
+        let app = self.app(record.app.slot);
+        app.requests[row].add((record.status(), record.outcome()), 1);
+        app.limited[row] += u64::from(record.refused == Some("rate_limited"));
         self.took[row].observe(took);
         self.overhead[row].observe(record.overhead);
         if let Some(code) = record.code() {
@@ -111,24 +136,30 @@ impl Counts {
         }
     }
 
+    fn app(&mut self, slot: usize) -> &mut OfApp {
+        if self.apps.len() <= slot {
+            self.apps.resize_with(slot + 1, OfApp::default);
+        }
+        &mut self.apps[slot]
+    }
+
     fn count_code(&mut self, row: usize, code: i64) {
         let codes = &mut self.codes[row];
         let known = Code::Known(code);
-        let key = if codes.len() < MAX_CODES || codes.contains_key(&known) { known } else { Code::Other };
-        *codes.entry(key).or_default() += 1;
+        let key = if codes.0.len() < MAX_CODES || codes.has(known) { known } else { Code::Other };
+        codes.add(key, 1);
     }
 
     fn merge(&mut self, other: &Self) {
-        for (key, count) in &other.requests {
-            *self.requests.entry(*key).or_default() += count;
-        }
-        for (key, count) in &other.limited {
-            *self.limited.entry(*key).or_default() += count;
+        for (slot, theirs) in other.apps.iter().enumerate() {
+            let mine = self.app(slot);
+            for row in 0..ROWS {
+                mine.requests[row].merge(&theirs.requests[row]);
+                mine.limited[row] += theirs.limited[row];
+            }
         }
         for (mine, theirs) in self.codes.iter_mut().zip(&other.codes) {
-            for (key, count) in theirs {
-                *mine.entry(*key).or_default() += count;
-            }
+            mine.merge(theirs);
         }
         for (mine, theirs) in self.took.iter_mut().zip(&other.took) {
             mine.add(theirs);
@@ -230,26 +261,8 @@ impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let (sum, names) = (self.sum(), self.slots.names());
         let name = |slot: usize| names.get(slot).cloned().unwrap_or_default();
-        let mut requests = family(&mut encoder, "xinyao_requests", "Requests ended", MetricType::Counter)?;
-        for (key, count) in &sum.requests {
-            let labels = [
-                ("app", name(key.app)),
-                ("endpoint", endpoint(key.row).into()),
-                ("status", key.status.to_string()),
-                ("outcome", key.outcome.to_string()),
-            ];
-            ConstCounter::new(*count).encode(requests.encode_family(&labels)?)?;
-        }
-        let mut limited = family(
-            &mut encoder,
-            "xinyao_rate_limited",
-            "Requests refused by a rate limit",
-            MetricType::Counter,
-        )?;
-        for ((app, row), count) in &sum.limited {
-            let labels = [("app", name(*app)), ("endpoint", endpoint(*row).into())];
-            ConstCounter::new(*count).encode(limited.encode_family(&labels)?)?;
-        }
+        encode_requests(&mut encoder, &sum, &name)?;
+        encode_limited(&mut encoder, &sum, &name)?;
         encode_codes(&mut encoder, &sum)?;
         histograms(&mut encoder, "xinyao_request_duration_seconds", "To the answer's last byte", &sum.took)?;
         let help = "The gateway's own share of the time to the answer's head";
@@ -258,11 +271,49 @@ impl Collector for Metrics {
     }
 }
 
+fn encode_requests(
+    encoder: &mut DescriptorEncoder,
+    sum: &Counts,
+    name: &dyn Fn(usize) -> String,
+) -> fmt::Result {
+    let mut family = family(encoder, "xinyao_requests", "Requests ended", MetricType::Counter)?;
+    for (slot, app) in sum.apps.iter().enumerate() {
+        for (row, tally) in app.requests.iter().enumerate() {
+            for ((status, outcome), count) in &tally.0 {
+                let labels = [
+                    ("app", name(slot)),
+                    ("endpoint", endpoint(row).into()),
+                    ("status", status.to_string()),
+                    ("outcome", outcome.to_string()),
+                ];
+                ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn encode_limited(
+    encoder: &mut DescriptorEncoder,
+    sum: &Counts,
+    name: &dyn Fn(usize) -> String,
+) -> fmt::Result {
+    let help = "Requests refused by a rate limit";
+    let mut family = family(encoder, "xinyao_rate_limited", help, MetricType::Counter)?;
+    for (slot, app) in sum.apps.iter().enumerate() {
+        for (row, count) in app.limited.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let labels = [("app", name(slot)), ("endpoint", endpoint(row).to_owned())];
+            ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
 fn encode_codes(encoder: &mut DescriptorEncoder, sum: &Counts) -> fmt::Result {
     let mut family =
         family(encoder, "xinyao_upstream_code", "Codes of the upstream's answers", MetricType::Counter)?;
     for (row, codes) in sum.codes.iter().enumerate() {
-        for (code, count) in codes {
+        for (code, count) in &codes.0 {
             let code = match code {
                 Code::Known(code) => code.to_string(),
                 Code::Other => "other".into(),

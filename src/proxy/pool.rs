@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::lane::{Http1, Http2, Lane};
-use super::upstream::Route;
+use super::way::Route;
 
 /// Unused connections, by route.
 #[derive(Default)]

@@ -8,7 +8,6 @@ use http::{HeaderValue, Method, StatusCode, Uri};
 
 use super::answer_code::CodeReader;
 use super::app::App;
-use super::in_flight::Permit;
 use super::limits::Standing;
 use super::metrics::Outcome;
 use super::worker::Worker;
@@ -36,8 +35,9 @@ pub struct Record {
     pub uri: Option<Uri>,
     /// How near it came to its limits.
     pub standing: Option<Standing>,
-    /// Its share of what may be under way.
-    pub permits: [Option<Permit>; 2],
+    /// Where it counts as under way; it leaves when this is dropped, so that an answer that is being
+    /// streamed still counts.
+    pub entered: Entered,
     /// Time that limits delayed it, or that its body took to come.
     pub waited: Duration,
     /// Time that the upstream took, connecting included.
@@ -64,6 +64,15 @@ pub struct Record {
     pub code: Option<CodeReader>,
     /// Whose counts it goes to.
     pub worker: Arc<Worker>,
+}
+
+/// Where a request counts as under way.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Entered {
+    /// With its app.
+    pub app: bool,
+    /// With the gateway.
+    pub gateway: bool,
 }
 
 /// Status in metrics and log of a request whose client went away before the answer, as nginx has it.
@@ -141,6 +150,12 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if self.entered.app {
+            self.app.in_flight.leave();
+        }
+        if self.entered.gateway {
+            self.worker.running.in_flight.leave();
+        }
         let took = self.started.elapsed();
         self.worker.count(|counts| counts.add(self, took));
         if self.uri.is_some() {

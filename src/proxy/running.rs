@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::admission::Admission;
 use super::app::App;
 use super::budget::Budget;
 use super::clock::Clock;
@@ -15,26 +14,23 @@ use super::source::Sources;
 use super::upstream::{BadOrigin, Upstream};
 use super::worker::Worker;
 use crate::net::connect::{Connector, EgressError};
-use crate::xinyao::Target;
 
 /// The configuration as it runs, shared by all workers.
 pub struct Running {
     /// What it was made from.
     pub settings: Settings,
-    /// Who calls from where.
-    pub admission: Admission,
     /// All apps.
-    pub apps: Vec<Arc<App>>,
+    pub apps: Vec<App>,
     /// Stands for callers that are not known.
-    pub nobody: Arc<App>,
+    pub nobody: App,
     /// The limit of all apps together.
     pub global: GlobalLimit,
     /// All that is under way.
-    pub in_flight: Arc<InFlight>,
+    pub in_flight: InFlight,
     /// Retries under way.
     pub budget: Arc<Budget>,
     /// The SaaS's clock.
-    pub clock: Arc<Clock>,
+    pub clock: Clock,
     /// The SaaS's API.
     pub api: Arc<Upstream>,
     /// Where recordings are.
@@ -89,17 +85,15 @@ impl Running {
             let credential = settings.credentials.get(&app.credential).ok_or_else(|| {
                 StartError::Credential { app: app.name.clone(), credential: app.credential.clone() }
             })?;
-            Ok(Arc::new(App::new(app, credential.clone(), slots.of(&app.name))))
+            Ok(App::new(app, credential.clone(), slots.of(&app.name)))
         });
-        let apps = apps.collect::<Result<Vec<_>, StartError>>()?;
         Ok(Arc::new(Self {
-            admission: Admission::new(&apps, &settings.apps),
-            nobody: Arc::new(App::nobody(slots.of(super::app::NOBODY))),
-            apps,
+            nobody: App::nobody(slots.of(super::app::NOBODY)),
+            apps: apps.collect::<Result<Vec<_>, StartError>>()?,
             global: GlobalLimit::new(settings.limits.global),
             in_flight: InFlight::new(settings.upstream.max_in_flight),
             budget: Arc::default(),
-            clock: Arc::default(),
+            clock: Clock::default(),
             api: Arc::new(Upstream::new(settings.upstream.base_url.clone(), &connector)?),
             recordings: Arc::new(Upstream::new(settings.upstream.recordings_url.clone(), &connector)?),
             sources: Sources::new(connector.sources().to_vec()),
@@ -109,14 +103,6 @@ impl Running {
             draining: AtomicBool::new(false),
             settings,
         }))
-    }
-
-    /// The server that `target` is served by.
-    pub fn upstream(&self, target: Target) -> &Arc<Upstream> {
-        match target {
-            Target::Recordings => &self.recordings,
-            Target::Endpoint(_) | Target::Extra => &self.api,
-        }
     }
 
     /// From now on requests are refused.

@@ -1,8 +1,7 @@
 //! The innermost part of the way: signs an attempt, sends it, and takes in the answer.
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
@@ -20,6 +19,7 @@ use super::clock::Change;
 use super::lane::{Http1, Lane, Patience, SendError};
 use super::outgoing::Outgoing;
 use super::upstream::Upstream;
+use super::way::Way;
 use super::worker::Worker;
 use crate::net::headers;
 
@@ -57,7 +57,7 @@ impl<S: Service<Attempt>> Service<Attempt> for Signed<S> {
         // The configuration admits visible ASCII only as an apikey; an empty field is refused upstream.
         let value = HeaderValue::from_maybe_shared(signature).unwrap_or(HeaderValue::from_static(""));
         attempt.request.headers_mut().insert(AUTHORIZATION, value);
-        attempt.request.headers_mut().insert(HOST, attempt.upstream.host.clone());
+        attempt.request.headers_mut().insert(HOST, attempt.way.host.clone());
         self.0.call(attempt)
     }
 }
@@ -81,26 +81,26 @@ impl Service<Attempt> for Send {
 }
 
 async fn send(attempt: Attempt) -> Result<Response<Answer>, Failure> {
-    let Attempt { request, acquired, upstream, worker, until, progress, .. } = attempt;
+    let Attempt { request, acquired, way, worker, started, until, progress, .. } = attempt;
     let Acquired { lane, mut ticket, fresh } = acquired;
     let timeout = worker.running.settings.upstream.response_timeout;
     let extend = || progress.as_ref().map(|progress| progress.upstream_idle_since() + timeout);
     let patience = Patience { until, extend: &extend };
-    let started = Instant::now();
     let outcome = match lane {
-        Lane::Http1(mut lane) => match lane.send(request, patience).await {
-            Ok(response) => Ok(take_in(response, lane, &worker, &upstream, progress.is_some()).await),
-            Err(error) => Err(error),
-        },
+        Lane::Http1(mut lane) => {
+            let outcome = lane.send(request, patience).await;
+            outcome.map(|response| take_in(response, lane, &way, progress.is_some()))
+        }
         Lane::Http2(mut lane) => {
-            let request = for_http2(request, &upstream);
-            lane.send(request, patience).await.map(|response| response.map(Answer::apart)).map_err(from_http2)
+            let request = for_http2(request, &way.upstream);
+            let sending = Box::pin(lane.send(request, patience));
+            sending.await.map(|response| response.map(Answer::apart)).map_err(from_http2)
         }
     };
     match outcome {
         Ok(mut response) => {
             ticket.succeeded();
-            observe_clock(&response, &worker, &upstream, started);
+            observe_clock(&response, &worker, &way, started);
             headers::strip_hop_by_hop(response.headers_mut());
             Ok(response)
         }
@@ -122,11 +122,10 @@ async fn send(attempt: Attempt) -> Result<Response<Answer>, Failure> {
 }
 
 /// Passes the answer on whole if all of it is there already, which spares the client's side a write.
-async fn take_in(
+fn take_in(
     response: Response<Incoming>,
     mut lane: Box<Http1>,
-    worker: &Arc<Worker>,
-    upstream: &Arc<Upstream>,
+    way: &Arc<Way>,
     streamed: bool,
 ) -> Response<Answer> {
     let (head, mut body) = response.into_parts();
@@ -136,15 +135,15 @@ async fn take_in(
         return Response::from_parts(head, Answer::apart(body));
     }
     let mut gathered = Gathered::default();
-    let ended = poll_fn(|cx| Poll::Ready(gathered.gather(&mut lane, &mut body, cx))).await;
-    let answer = match ended {
+    // Only a look: what is not there yet is waited for by whoever writes the answer.
+    let answer = match gathered.gather(&mut lane, &mut body, &mut Context::from_waker(Waker::noop())) {
         Ended::Whole => {
-            worker.keep(upstream, Lane::Http1(lane));
+            way.keep(Lane::Http1(lane));
             Answer::whole(gathered.freeze())
         }
         Ended::More => {
             let first = Some(gathered.freeze()).filter(|bytes| !bytes.is_empty());
-            Answer::along(lane, first, body, Arc::clone(worker), Arc::clone(upstream))
+            Answer::along(lane, first, body, Arc::clone(way))
         }
     };
     Response::from_parts(head, answer)
@@ -215,10 +214,10 @@ fn from_http2(error: SendError) -> SendError {
     }
 }
 
-fn observe_clock(response: &Response<Answer>, worker: &Worker, upstream: &Arc<Upstream>, started: Instant) {
+fn observe_clock(response: &Response<Answer>, worker: &Worker, way: &Arc<Way>, started: Instant) {
     let running = &worker.running;
     // Recordings may come from elsewhere, whose clock nobody signs for.
-    if !Arc::ptr_eq(upstream, &running.api) {
+    if !Arc::ptr_eq(way, &worker.api) {
         return;
     }
     let Some(date) = response.headers().get(DATE).and_then(|date| worker.date(date.as_bytes())) else {

@@ -1,22 +1,29 @@
-//! One worker thread's share of the proxy: its connections and its counts.
+//! One worker thread's share of the proxy. What is counted up and down for each request is its own, so that
+//! threads do not take each other's cache lines: its connections, its counts, and its copies of the apps.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::lane::{Lane, Open};
+use super::admission::Admission;
+use super::app::App;
+use super::lane::Open;
 use super::metrics::Counts;
-use super::pool::Pool;
 use super::running::Running;
-use super::upstream::Upstream;
+use super::way::Way;
+use crate::xinyao::Target;
 
 /// One worker thread's share. Only its own thread takes its locks, but for a scrape.
 pub struct Worker {
     /// The configuration that it runs.
     pub running: Arc<Running>,
+    /// Who calls from where.
+    pub admission: Admission,
+    /// Stands for callers that are not known.
+    pub nobody: Arc<App>,
+    /// To the SaaS's API.
+    pub api: Arc<Way>,
+    recordings: Arc<Way>,
     counts: Arc<Mutex<Counts>>,
-    api: Mutex<Pool>,
-    recordings: Mutex<Pool>,
     open: Vec<Arc<AtomicUsize>>,
     date: Mutex<LastDate>,
 }
@@ -28,12 +35,29 @@ struct LastDate {
     seconds: Option<u64>,
 }
 
+/// What an answer's `Date` says.
+#[derive(Debug, Clone, Copy)]
+pub struct Date {
+    /// Unix seconds.
+    pub seconds: u64,
+    /// Whether the answer before said something else.
+    pub is_new: bool,
+}
+
 impl Worker {
     /// A worker of `running` that goes on counting in `counts`.
     pub fn new(running: Arc<Running>, counts: Arc<Mutex<Counts>>) -> Arc<Self> {
-        let open = running.sources.addresses().iter().map(|_| Arc::default()).collect();
-        let (api, recordings) = Default::default();
-        Arc::new(Self { running, counts, api, recordings, open, date: Mutex::default() })
+        let apps: Vec<Arc<App>> = running.apps.iter().map(|app| Arc::new(app.for_worker())).collect();
+        Arc::new(Self {
+            admission: Admission::new(&apps, &running.settings.apps),
+            nobody: Arc::new(running.nobody.for_worker()),
+            api: Way::new(&running.api),
+            recordings: Way::new(&running.recordings),
+            counts,
+            open: running.sources.addresses().iter().map(|_| Arc::default()).collect(),
+            date: Mutex::default(),
+            running,
+        })
     }
 
     /// Changes the counts.
@@ -43,19 +67,11 @@ impl Worker {
         }
     }
 
-    fn pool(&self, upstream: &Arc<Upstream>) -> &Mutex<Pool> {
-        if Arc::ptr_eq(upstream, &self.running.recordings) { &self.recordings } else { &self.api }
-    }
-
-    /// An unused connection to `upstream` along `route`.
-    pub fn take(&self, upstream: &Arc<Upstream>, route: super::upstream::Route) -> Option<Lane> {
-        self.pool(upstream).lock().ok()?.take(route)
-    }
-
-    /// Keeps a connection for the next request.
-    pub fn keep(&self, upstream: &Arc<Upstream>, lane: Lane) {
-        if let Ok(mut pool) = self.pool(upstream).lock() {
-            pool.put(lane);
+    /// The way to what serves `target`.
+    pub fn way(&self, target: Target) -> &Arc<Way> {
+        match target {
+            Target::Recordings => &self.recordings,
+            Target::Endpoint(_) | Target::Extra => &self.api,
         }
     }
 
@@ -67,31 +83,25 @@ impl Worker {
     /// Open connections from source number `source`, and how many of them are unused.
     pub fn connections(&self, source: usize) -> (usize, usize) {
         let open = self.open.get(source).map_or(0, |open| open.load(Ordering::Relaxed));
-        let idle = [&self.api, &self.recordings].map(|pool| pool.lock().map_or(0, |pool| pool.idle(source)));
-        (open, idle.iter().sum())
+        (open, self.api.idle(source) + self.recordings.idle(source))
     }
 
-    /// Unix seconds of an answer's `Date`.
-    pub fn date(&self, text: &[u8]) -> Option<u64> {
+    /// What an answer's `Date` says.
+    pub fn date(&self, text: &[u8]) -> Option<Date> {
         let mut last = self.date.lock().ok()?;
-        if last.text != text {
+        let is_new = last.text != text;
+        if is_new {
             last.seconds = super::clock::parse_date(text);
             last.text.clear();
             last.text.extend_from_slice(text.get(..29).unwrap_or(text));
         }
-        last.seconds
+        last.seconds.map(|seconds| Date { seconds, is_new })
     }
 
     /// Lets go of connections that are no longer wanted.
     pub fn sweep(&self) {
         let timeout = self.running.settings.egress.idle_timeout;
-        for (upstream, pool) in [(&self.running.api, &self.api), (&self.running.recordings, &self.recordings)]
-        {
-            let addresses = upstream.name.addresses();
-            if let Ok(mut pool) = pool.lock() {
-                pool.sweep(timeout, |address: SocketAddr| addresses.contains(&address));
-            }
-            upstream.retain(&addresses);
-        }
+        self.api.sweep(timeout);
+        self.recordings.sweep(timeout);
     }
 }
