@@ -3,6 +3,7 @@
 pub mod client;
 pub mod client_address;
 pub mod connect;
+mod gather;
 pub mod headers;
 pub mod listen;
 pub mod networks;

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
+
 use super::lane::Lane;
 use super::refusal::Refusal;
 use super::way::{NoRoute, Route, Ticket, Way};
@@ -54,12 +56,23 @@ pub fn at_hand(worker: &Worker, way: &Arc<Way>, search: &Search, now: Instant) -
     }
 }
 
-/// Makes a connection, along `next` or the routes after it.
-///
-/// # Errors
-/// The name can't be resolved, no address can be reached, or all are left alone.
-pub async fn acquire(
-    worker: &Arc<Worker>,
+/// Makes a connection, along `next` or the routes after it. It fails when the name can't be resolved, no
+/// address can be reached, or all are left alone.
+#[cold]
+#[inline(never)]
+pub fn acquire<'a>(
+    worker: &'a Worker,
+    way: &'a Arc<Way>,
+    search: &'a mut Search,
+    next: Next,
+    until: Instant,
+) -> BoxFuture<'a, Result<Acquired, Refusal>> {
+    // In a box: it is large, and seldom.
+    Box::pin(search_on(worker, way, search, next, until))
+}
+
+async fn search_on(
+    worker: &Worker,
     way: &Arc<Way>,
     search: &mut Search,
     mut next: Next,
@@ -115,7 +128,7 @@ enum Failed {
     Timeout,
 }
 
-async fn connect(worker: &Arc<Worker>, way: &Arc<Way>, route: Route, until: Instant) -> Result<Lane, Failed> {
+async fn connect(worker: &Worker, way: &Arc<Way>, route: Route, until: Instant) -> Result<Lane, Failed> {
     let running = &worker.running;
     let source = running.sources.address(route.source);
     let making = async {

@@ -8,47 +8,59 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_util::future::BoxFuture;
+use http::Response;
 use http::request::Parts;
-use http::{Request, Response};
 use tower::{Layer, Service};
 
 use super::acquire::{self, Acquired, Search};
 use super::answer::Answer;
 use super::budget::Retry;
 use super::call::{Answered, Call, Refused};
-use super::outgoing::{Outgoing, Progress};
+use super::outgoing::Outgoing;
 use super::refusal::Refusal;
 use super::way::Way;
-use super::worker::Worker;
 
 /// A call about to be sent over a connection.
 pub struct Attempt {
     /// What is sent.
-    pub request: Request<Outgoing>,
+    pub call: Box<Call>,
     /// Over what.
     pub acquired: Acquired,
     /// To whom.
     pub way: Arc<Way>,
-    /// Whose credential signs it.
-    pub app: Arc<super::app::App>,
-    /// The worker that serves it.
-    pub worker: Arc<Worker>,
     /// When it began.
     pub started: Instant,
     /// When the answer must be there, a streaming body's pauses aside.
     pub until: Instant,
-    /// How its body fares.
-    pub progress: Option<Arc<Progress>>,
+}
+
+/// An attempt that was answered.
+pub struct Sent {
+    /// What was sent; its head and body are gone.
+    pub call: Box<Call>,
+    /// The answer.
+    pub response: Response<Answer>,
+}
+
+/// An attempt that was not answered.
+pub struct Failed {
+    /// What was to be sent.
+    pub call: Box<Call>,
+    /// Why there is no answer.
+    pub failure: Failure,
 }
 
 /// Why an attempt brought no answer.
+#[derive(Debug)]
 pub enum Failure {
-    /// Nothing was sent; the request is as it was.
-    Unsent(Box<Request<Outgoing>>),
+    /// Nothing was sent; the call is as it was.
+    Unsent,
     /// The connection was lost after something was sent.
     Lost,
     /// No answer in time.
     Timeout,
+    /// The body could not go on.
+    Cut(Refusal),
 }
 
 /// Puts the attempts before the services below.
@@ -69,7 +81,7 @@ impl<S> Layer<S> for AttemptsLayer {
 
 impl<S> Service<Box<Call>> for Attempts<S>
 where
-    S: Service<Attempt, Response = Response<Answer>, Error = Failure> + Clone + Send + 'static,
+    S: Service<Attempt, Response = Sent, Error = Failed> + Clone + Send + 'static,
     S::Future: Send,
 {
     type Response = Answered;
@@ -91,7 +103,7 @@ where
 
 async fn run<S>(mut call: Box<Call>, mut inner: S) -> Result<Answered, Refused>
 where
-    S: Service<Attempt, Response = Response<Answer>, Error = Failure>,
+    S: Service<Attempt, Response = Sent, Error = Failed>,
 {
     let Some(target) = call.record.target else { return Err(call.refuse(Refusal::UnknownEndpoint)) };
     let way = Arc::clone(call.worker.way(target));
@@ -102,8 +114,7 @@ where
     loop {
         let acquired = match acquire::at_hand(&call.worker, &way, &search, started) {
             Ok(acquired) => Ok(acquired),
-            // In a box: it is large, and seldom.
-            Err(next) => Box::pin(acquire::acquire(&call.worker, &way, &mut search, next, until)).await,
+            Err(next) => acquire::acquire(&call.worker, &way, &mut search, next, until).await,
         };
         let acquired = match acquired {
             Ok(acquired) => acquired,
@@ -113,44 +124,23 @@ where
             }
         };
         let (route, fresh) = (acquired.lane.route(), acquired.fresh);
-        let spare = (target.repeatable() && retry.is_none()).then(|| spare(&call)).flatten();
-        let attempt = attempt(&mut call, &way, acquired, started, until);
-        let progress = attempt.progress.clone();
-        let outcome = inner.call(attempt).await;
-        call.record.upstream_took += started.elapsed();
-        let failure = match outcome {
-            Ok(response) => return Ok(answered(call, response)),
-            Err(failure) => failure,
+        call.record.attempts += 1;
+        call.record.address = Some(route.address);
+        let spare = if target.repeatable() && retry.is_none() { spare(&call) } else { None };
+        let outcome = inner.call(Attempt { call, acquired, way: Arc::clone(&way), started, until }).await;
+        let failed = match outcome {
+            Ok(sent) => return Ok(answered(sent, started)),
+            Err(failed) => failed,
         };
-        // A body that was cut off takes its connection with it: the cut is what there is to tell.
-        if let Some(fault) = progress.and_then(|progress| progress.fault()) {
-            return Err(call.refuse(fault));
-        }
-        match after(&mut call, failure, spare, &mut retry) {
+        call = failed.call;
+        call.record.upstream_took += started.elapsed();
+        match after(&mut call, failed.failure, spare, &mut retry) {
             Ok(Again::Unsent) if fresh => search.closed(route),
             // Of a kept connection nothing is to be learnt: the next one may do.
             Ok(Again::Unsent | Again::Lost) => {}
             Err(refusal) => return Err(call.refuse(refusal)),
         }
         started = Instant::now();
-    }
-}
-
-/// The call, on its way over a connection.
-fn attempt(call: &mut Call, way: &Arc<Way>, acquired: Acquired, started: Instant, until: Instant) -> Attempt {
-    let progress = call.body.progress();
-    call.record.attempts += 1;
-    call.record.address = Some(acquired.lane.route().address);
-    let body = std::mem::replace(&mut call.body, Outgoing::Whole(None));
-    Attempt {
-        request: Request::from_parts(std::mem::replace(&mut call.head, empty()), body),
-        acquired,
-        way: Arc::clone(way),
-        app: Arc::clone(&call.record.app),
-        worker: Arc::clone(&call.worker),
-        started,
-        until,
-        progress,
     }
 }
 
@@ -162,39 +152,39 @@ enum Again {
     Lost,
 }
 
-/// Makes the call whole again after a failure, if it may be sent again.
+/// What to do after a failure: send again what may be, made whole again, or tell the client.
 fn after(
     call: &mut Call,
     failure: Failure,
-    spare: Option<(Parts, Outgoing)>,
+    spare: Option<Box<Spare>>,
     retry: &mut Option<Retry>,
 ) -> Result<Again, Refusal> {
     let running = &call.worker.running;
     match (failure, spare) {
-        (Failure::Unsent(request), _) => {
-            (call.head, call.body) = request.into_parts();
-            Ok(Again::Unsent)
-        }
+        (Failure::Unsent, _) => Ok(Again::Unsent),
+        (Failure::Cut(refusal), _) => Err(refusal),
         (Failure::Timeout, _) => Err(Refusal::UpstreamTimeout(running.settings.upstream.response_timeout)),
-        (Failure::Lost, Some((head, body))) => {
+        (Failure::Lost, Some(spare)) => {
             *retry = Some(running.budget.take(running.in_flight.now()).ok_or(Refusal::BrokeOff)?);
-            (call.head, call.body) = (head, body);
+            (call.head, call.body) = *spare;
             Ok(Again::Lost)
         }
         (Failure::Lost, None) => Err(Refusal::BrokeOff),
     }
 }
 
-fn answered(mut call: Box<Call>, response: Response<Answer>) -> Answered {
+fn answered(sent: Sent, started: Instant) -> Answered {
+    let Sent { call, response } = sent;
+    let mut record = call.record;
+    record.upstream_took += started.elapsed();
     let encoding = response.headers().get(http::header::CONTENT_ENCODING);
-    call.record.code = Some(super::answer_code::CodeReader::new(encoding));
-    Answered { response, record: call.record }
+    record.code = Some(super::answer_code::CodeReader::new(encoding));
+    Answered { response, record }
 }
 
-fn spare(call: &Call) -> Option<(Parts, Outgoing)> {
-    Some((call.head.clone(), call.body.again()?))
-}
+/// Head and body, for a second time.
+type Spare = (Parts, Outgoing);
 
-fn empty() -> Parts {
-    Request::new(()).into_parts().0
+fn spare(call: &Call) -> Option<Box<Spare>> {
+    Some(Box::new((call.head.clone(), call.body.again()?)))
 }

@@ -14,9 +14,9 @@ use tower::{Layer, Service};
 
 use super::acquire::Acquired;
 use super::answer::Answer;
-use super::attempts::{Attempt, Failure};
+use super::attempts::{Attempt, Failed, Failure, Sent};
 use super::clock::Change;
-use super::lane::{Http1, Lane, Patience, SendError};
+use super::lane::{Http1, Http2, Lane, Patience, SendError};
 use super::outgoing::Outgoing;
 use super::upstream::Upstream;
 use super::way::Way;
@@ -52,12 +52,13 @@ impl<S: Service<Attempt>> Service<Attempt> for Signed<S> {
     }
 
     fn call(&mut self, mut attempt: Attempt) -> S::Future {
-        let timestamp = attempt.worker.running.clock.timestamp(SystemTime::now());
-        let signature = Bytes::from(attempt.app.credential.authorization(timestamp));
+        let call = &mut attempt.call;
+        let timestamp = call.worker.running.clock.timestamp(SystemTime::now());
+        let signature = Bytes::from(call.record.app.credential.authorization(timestamp));
         // The configuration admits visible ASCII only as an apikey; an empty field is refused upstream.
         let value = HeaderValue::from_maybe_shared(signature).unwrap_or(HeaderValue::from_static(""));
-        attempt.request.headers_mut().insert(AUTHORIZATION, value);
-        attempt.request.headers_mut().insert(HOST, attempt.way.host.clone());
+        call.head.headers.insert(AUTHORIZATION, value);
+        call.head.headers.insert(HOST, attempt.way.host.clone());
         self.0.call(attempt)
     }
 }
@@ -67,11 +68,11 @@ impl<S: Service<Attempt>> Service<Attempt> for Signed<S> {
 pub struct Send;
 
 impl Service<Attempt> for Send {
-    type Response = Response<Answer>;
-    type Error = Failure;
-    type Future = BoxFuture<'static, Result<Response<Answer>, Failure>>;
+    type Response = Sent;
+    type Error = Failed;
+    type Future = BoxFuture<'static, Result<Sent, Failed>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         Poll::Ready(Ok(()))
     }
 
@@ -80,45 +81,66 @@ impl Service<Attempt> for Send {
     }
 }
 
-async fn send(attempt: Attempt) -> Result<Response<Answer>, Failure> {
-    let Attempt { request, acquired, way, worker, started, until, progress, .. } = attempt;
+async fn send(attempt: Attempt) -> Result<Sent, Failed> {
+    let Attempt { mut call, acquired, way, started, until } = attempt;
     let Acquired { lane, mut ticket, fresh } = acquired;
-    let timeout = worker.running.settings.upstream.response_timeout;
+    let timeout = call.worker.running.settings.upstream.response_timeout;
+    let progress = call.body.progress();
     let extend = || progress.as_ref().map(|progress| progress.upstream_idle_since() + timeout);
     let patience = Patience { until, extend: &extend };
+    let request = call.take_request();
     let outcome = match lane {
         Lane::Http1(mut lane) => {
             let outcome = lane.send(request, patience).await;
             outcome.map(|response| take_in(response, lane, &way, progress.is_some()))
         }
-        Lane::Http2(mut lane) => {
-            let request = for_http2(request, &way.upstream);
-            let sending = Box::pin(lane.send(request, patience));
-            sending.await.map(|response| response.map(Answer::apart)).map_err(from_http2)
-        }
+        Lane::Http2(lane) => over_http2(lane, request, &way.upstream, patience).await,
     };
-    match outcome {
+    let error = match outcome {
         Ok(mut response) => {
             ticket.succeeded();
-            observe_clock(&response, &worker, &way, started);
+            observe_clock(&response, &call.worker, &way, started);
             headers::strip_hop_by_hop(response.headers_mut());
-            Ok(response)
+            return Ok(Sent { call, response });
         }
-        Err(SendError::Unsent(request)) => {
+        Err(error) => error,
+    };
+    // A body that was cut off takes its connection with it: the cut is what there is to tell.
+    if let Some(fault) = progress.and_then(|progress| progress.fault()) {
+        return Err(Failed { call, failure: Failure::Cut(fault) });
+    }
+    let failure = match error {
+        SendError::Unsent(request) => {
+            (call.head, call.body) = request.into_parts();
             if fresh {
                 ticket.failed();
             }
-            Err(Failure::Unsent(request))
+            Failure::Unsent
         }
-        Err(SendError::Timeout) => {
+        SendError::Timeout => {
             ticket.failed();
-            Err(Failure::Timeout)
+            Failure::Timeout
         }
-        Err(SendError::Lost(error)) => {
+        SendError::Lost(error) => {
             tracing::debug!(%error, address = %ticket.address(), "the upstream broke off");
-            Err(Failure::Lost)
+            Failure::Lost
         }
-    }
+    };
+    Err(Failed { call, failure })
+}
+
+/// In a box: its future would be part of every request's otherwise.
+fn over_http2<'a>(
+    mut lane: Http2,
+    request: Request<Outgoing>,
+    upstream: &Upstream,
+    patience: Patience<'a>,
+) -> BoxFuture<'a, Result<Response<Answer>, SendError>> {
+    let request = for_http2(request, upstream);
+    Box::pin(async move {
+        let outcome = lane.send(request, patience).await;
+        outcome.map(|response| response.map(Answer::apart)).map_err(from_http2)
+    })
 }
 
 /// Passes the answer on whole if all of it is there already, which spares the client's side a write.

@@ -18,6 +18,7 @@ use super::body::{BadChunk, Body};
 use super::head::{HeadCheck, Limits};
 use super::patience::{Expired, Patience};
 use super::refusal;
+use crate::net::gather;
 
 /// How many empty lines may precede a request (RFC 9112 §2.2 asks for one).
 const MAX_BLANK_LINES: u8 = 4;
@@ -261,7 +262,7 @@ impl AsyncWrite for Guard {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let result = gather::poll_write(&mut self.stream, cx, slices);
         self.wrote(cx, result)
     }
 
