@@ -185,7 +185,7 @@ mod tests {
     fn a_date_beyond_all_calendars_is_survived() {
         let clock = Clock::default();
         for date in [9_223_372_036_854_776, u64::MAX, u64::MAX, u64::MAX, 0, 0, 0] {
-            clock.observe(date, at(1), Duration::MAX);
+            clock.observe(said(date), at(1), Duration::MAX);
         }
         assert!(clock.timestamp(UNIX_EPOCH) <= LAST_DATE);
     }
@@ -205,7 +205,7 @@ mod tests {
             parse_date(&text);
             let clock = Clock::default();
             for date in [date, date, date, 0] {
-                clock.observe(date, at(1), Duration::from_millis(trip.into()));
+                clock.observe(said(date), at(1), Duration::from_millis(trip.into()));
             }
             clock.timestamp(at(u64::from(trip)));
         }
