@@ -33,6 +33,8 @@ mod problem;
 mod settings;
 mod shown;
 mod subscribers;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

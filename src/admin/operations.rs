@@ -32,6 +32,9 @@ pub trait Subscribers: Send + Sync {
     /// Whether one takes events of this app and kind. Its `where` is not looked at.
     fn wants(&self, subscriber: &str, app: &str, kind: Kind) -> bool;
 
+    /// The kinds of events that it takes.
+    fn kinds(&self, subscriber: &str) -> Vec<Kind>;
+
     /// Sends it a signed sample of each kind that it takes, outside the log; `None` when there is none of
     /// that name.
     fn test<'a>(&'a self, subscriber: &'a str) -> BoxFuture<'a, Option<Vec<Sample>>>;

@@ -23,8 +23,7 @@ pub(super) fn page<T>(listing: Listing, page: Page<T>, row: impl Fn(&T) -> Value
 impl Operations {
     /// An event without its body.
     pub(super) fn event(&self, event: &EventSummary) -> Value {
-        let mut deliveries: Vec<Value> =
-            event.deliveries.iter().map(|delivery| self.delivery(event, delivery)).collect();
+        let mut deliveries: Vec<_> = event.deliveries.iter().map(|told| self.delivery(event, told)).collect();
         // Whoever has not come to it yet may not have a word in the store.
         for one in self.subscribers.standing() {
             let told = event.deliveries.iter().any(|delivery| delivery.subscriber == one.name);
@@ -38,6 +37,7 @@ impl Operations {
                 }));
             }
         }
+        deliveries.sort_by(|one, other| one["subscriber"].as_str().cmp(&other["subscriber"].as_str()));
         json!({
             "id": event.id.to_string(),
             "received_at": event.received_at.to_string(),

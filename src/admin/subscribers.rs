@@ -77,7 +77,13 @@ async fn test(State(operations): Given, Named(name): Named) -> Answer {
 async fn replay(State(operations): Given, Named(name): Named, Told(told): Told<ReplayTold>) -> Answer {
     operations.configured(&name)?;
     let replayed = match told.meant()? {
-        Again::Matching(filter) => operations.operate.replay(&name, filter).await?,
+        Again::Matching(mut filter) => {
+            if filter.kinds.is_empty() {
+                // Else it would be told that it gets what it does not take.
+                filter.kinds = operations.subscribers.kinds(&name);
+            }
+            operations.operate.replay(&name, filter).await?
+        }
         Again::Ids(ids, filter) => {
             let ids = matching(&operations, ids, &filter).await?;
             if ids.is_empty() { 0 } else { operations.operate.replay_ids(&name, ids).await? }

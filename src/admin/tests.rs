@@ -1,0 +1,70 @@
+//! The operators' API over a store in memory.
+
+mod listings;
+mod operating;
+mod support;
+
+use http::StatusCode;
+use http::header::{ACCEPT, CONTENT_TYPE};
+
+use self::support::{Api, TOKEN};
+
+#[tokio::test]
+async fn without_the_token_nothing_is_told_but_health() {
+    let api = Api::with_token();
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(api.get(path).await.status, StatusCode::OK, "{path}");
+    }
+    for path in ["/metrics", "/openapi.json", "/api/v1/status", "/api/v1/events", "/api/v1/dead-letters"] {
+        let refused = api.get(path).await;
+        assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{path}");
+        assert_eq!(refused.headers["www-authenticate"], "Bearer realm=\"xinyao-gateway\"");
+        assert_eq!(refused.headers[CONTENT_TYPE], "application/problem+json");
+        let shown = api.get_with(path, "authorization", &format!("Bearer {TOKEN}")).await;
+        assert_eq!(shown.status, StatusCode::OK, "{path}");
+    }
+    assert_eq!(api.post("/api/v1/subscribers/crm/purge", "").await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn every_error_is_a_problem() {
+    let api = Api::new();
+    for (method, path, status) in [
+        ("GET", "/nothing", 404),
+        ("GET", "/api/v1/events/none", 404),
+        ("GET", "/api/v1/events/%FF", 400),
+        ("GET", "/api/v1/events?limit=0", 400),
+        ("GET", "/api/v1/dead-letters?subscriber=nobody", 404),
+        ("POST", "/api/v1/events", 405),
+        ("POST", "/api/v1/subscribers/nobody/pause", 404),
+        ("POST", "/api/v1/subscribers/crm/replay", 400),
+        ("POST", "/api/v1/dead-letters/replay", 400),
+    ] {
+        let answer = api.send(method, path, "").await;
+        assert_eq!(answer.status.as_u16(), status, "{method} {path}");
+        assert_eq!(answer.headers[CONTENT_TYPE], "application/problem+json", "{method} {path}");
+        let problem = answer.json();
+        assert_eq!(problem["status"], status);
+        assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{problem}");
+    }
+}
+
+#[tokio::test]
+async fn another_sites_page_may_look_and_not_act() {
+    let api = Api::new();
+    let path = "/api/v1/subscribers/crm/pause";
+    let acted = api.send_with("POST", path, "", "sec-fetch-site", "cross-site").await;
+    assert_eq!(acted.status, StatusCode::FORBIDDEN);
+    let own = api.send_with("POST", path, "", "sec-fetch-site", "same-origin").await;
+    assert_eq!(own.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn metrics_come_in_the_format_that_is_asked_for() {
+    let api = Api::new();
+    let plain = api.get("/metrics").await;
+    assert_eq!(plain.headers[CONTENT_TYPE], "text/plain; version=0.0.4; charset=utf-8");
+    let open = api.get_with("/metrics", ACCEPT.as_str(), "application/openmetrics-text;version=1.0.0").await;
+    assert_eq!(open.headers[CONTENT_TYPE], "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(open.text().ends_with("# EOF\n") && !plain.text().contains("# EOF"));
+}
