@@ -77,12 +77,9 @@ async fn test(State(operations): Given, Named(name): Named) -> Answer {
 async fn replay(State(operations): Given, Named(name): Named, Told(told): Told<ReplayTold>) -> Answer {
     operations.configured(&name)?;
     let replayed = match told.meant()? {
-        Again::Matching(mut filter) => {
-            if filter.kinds.is_empty() {
-                // Else it would be told that it gets what it does not take.
-                filter.kinds = operations.subscribers.kinds(&name);
-            }
-            operations.operate.replay(&name, filter).await?
+        Again::Matching(filter) => {
+            let taken = taken(&operations, &name, filter);
+            if taken.kinds.is_empty() { 0 } else { operations.operate.replay(&name, taken).await? }
         }
         Again::Ids(ids, filter) => {
             let ids = matching(&operations, ids, &filter).await?;
@@ -91,6 +88,14 @@ async fn replay(State(operations): Given, Named(name): Named, Told(told): Told<R
     };
     tracing::info!(subscriber = name, replayed, "an operator has events delivered again");
     Ok(Json(json!({ "replayed": replayed })))
+}
+
+/// `filter`, narrowed to kinds that the subscriber takes: it is told of no others as delivered again.
+fn taken(operations: &Operations, name: &str, mut filter: EventFilter) -> EventFilter {
+    let mut kinds = operations.subscribers.kinds(name);
+    kinds.retain(|kind| filter.kinds.is_empty() || filter.kinds.contains(kind));
+    filter.kinds = kinds;
+    filter
 }
 
 /// Those of `ids` that match.
