@@ -11,6 +11,8 @@ mod shown;
 mod subscriber;
 #[cfg(test)]
 pub(super) mod testing;
+#[cfg(test)]
+mod tests;
 mod wake;
 
 use std::collections::BTreeMap;

@@ -3,14 +3,14 @@
 //! One write is under way at a time; what comes meanwhile goes with the next. A write that fails is made
 //! again, ever more seldom, with everything that was in it: nothing is forgotten, and deliveries go on.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use crate::store::{Progress, Settled, StoreError};
+use crate::store::{Fate, Place, Progress, Settled, StoreError};
 
 /// Most outcomes that wait to be written down: past it no delivery is begun.
 pub const MOST_WAITING: usize = 4096;
@@ -21,6 +21,15 @@ const LAST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A write that has ended.
 pub type Saved = (Vec<Settled>, Result<(), StoreError>);
+
+/// What of a write need not be written again, and why the rest must be.
+#[derive(Debug)]
+pub struct Ended {
+    /// Durable, or overtaken by what is.
+    pub done: Vec<Settled>,
+    /// Why the rest is not.
+    pub error: Option<StoreError>,
+}
 
 /// Outcomes on their way to the store.
 pub struct Ledger {
@@ -86,27 +95,32 @@ impl Ledger {
         }
     }
 
-    /// Takes note of how a write ended; what it held is given back once it is durable.
-    ///
-    /// # Errors
-    /// It failed, and is made again after a pause.
-    pub fn ended(&mut self, saved: Saved, now: Instant) -> Result<Vec<Settled>, StoreError> {
+    /// Takes note of how a write ended. What is not durable is written again after a pause.
+    pub fn ended(&mut self, saved: Saved, now: Instant) -> Ended {
         let (batch, outcome) = saved;
         self.under_way = 0;
-        match outcome {
-            Ok(()) => {
-                self.pause = FIRST_PAUSE;
-                self.not_before = None;
-                Ok(batch)
-            }
-            Err(error) => {
-                for settled in batch.into_iter().rev() {
-                    self.waiting.push_front(settled);
-                }
-                self.not_before = Some(now + self.pause);
-                self.pause = (self.pause * 2).min(LAST_PAUSE);
-                Err(error)
-            }
+        let Err(error) = outcome else {
+            self.pause = FIRST_PAUSE;
+            self.not_before = None;
+            return Ended { done: batch, error: None };
+        };
+        self.not_before = Some(now + self.pause);
+        self.pause = (self.pause * 2).min(LAST_PAUSE);
+        let (done, again) = match error {
+            StoreError::Full(_) => taken_when_full(batch),
+            StoreError::Unavailable(_) | StoreError::Damaged(_) => (Vec::new(), batch),
+        };
+        for settled in again.into_iter().rev() {
+            self.waiting.push_front(settled);
         }
+        Ended { done, error: Some(error) }
     }
+}
+
+/// A full store takes note of what was delivered all the same. What went before that in the same delivery
+/// must not come after it.
+fn taken_when_full(batch: Vec<Settled>) -> (Vec<Settled>, Vec<Settled>) {
+    let delivered = |settled: &Settled| settled.fate == Fate::Delivered;
+    let places: HashSet<Place> = batch.iter().filter(|s| delivered(s)).map(|s| s.place).collect();
+    batch.into_iter().partition(|settled| places.contains(&settled.place))
 }

@@ -96,15 +96,12 @@ impl Subscriber {
 
     /// A write to the store has ended.
     pub(super) async fn saved(&mut self, saved: Saved) {
-        let batch = match self.ledger.ended(saved, Instant::now()) {
-            Ok(batch) => batch,
-            Err(error) => {
-                tracing::error!(subscriber = %self.name, %error, "outcomes can't be written down yet");
-                return;
-            }
-        };
+        let ended = self.ledger.ended(saved, Instant::now());
+        if let Some(error) = ended.error {
+            tracing::error!(subscriber = %self.name, %error, "outcomes can't be written down yet");
+        }
         let mut rows = false;
-        for settled in batch {
+        for settled in ended.done {
             if self.retries.saved(&settled) {
                 rows = true;
                 self.done(settled.place);
