@@ -20,6 +20,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 
@@ -54,6 +55,8 @@ pub struct Parts {
 /// The loops of all subscribers, and what can be known and asked of them.
 pub struct Dispatch {
     parts: Parts,
+    /// Where the loops run, whoever changes them.
+    runtime: Handle,
     subscribers: Mutex<BTreeMap<String, Running>>,
     /// Loops that are ending; one that is put back in begins when it has ended.
     leaving: Mutex<BTreeMap<String, JoinHandle<()>>>,
@@ -97,6 +100,7 @@ impl Dispatch {
     ) -> Result<Arc<Self>, DispatchError> {
         let dispatch = Arc::new(Self {
             parts,
+            runtime: Handle::current(),
             subscribers: Mutex::new(BTreeMap::new()),
             leaving: Mutex::new(BTreeMap::new()),
             figures: Mutex::new(Vec::new()),
@@ -144,7 +148,7 @@ impl Dispatch {
         let Parts { log, progress, clock, .. } = self.parts.clone();
         let rooms = Rooms { log, progress, clock };
         let subscriber = Subscriber::new(receiver, rooms, Arc::clone(&shown), fastrand::u64(..));
-        let task = tokio::spawn(async move {
+        let task = self.runtime.spawn(async move {
             // The last loop of that name knows best where this one begins.
             if let Some(last) = last {
                 drop(last.await);
