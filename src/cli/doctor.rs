@@ -1,7 +1,9 @@
 //! `doctor`: whether the gateway can do its work from here; a line and a hint for each thing it needs.
 
+mod callbacks;
+mod store;
+
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
@@ -66,7 +68,12 @@ pub(super) async fn doctor(config: Config) -> Result<(), Failed> {
             "no connection can be made until this is put right",
         ))?,
     }
-    tell(&store(&config.store.path))?;
+    for finding in callbacks::look(&config.hub).await {
+        tell(&finding)?;
+    }
+    for finding in store::look(&config.store) {
+        tell(&finding)?;
+    }
     if well { Ok(()) } else { Err(Failed::Told) }
 }
 
@@ -171,18 +178,4 @@ async fn clock(connected: Connected, origin: &Origin) -> anyhow::Result<Finding>
         skew if skew > Duration::from_secs(30) => Finding::note(what, "set this host's clock (NTP)"),
         _ => Finding::good(what),
     })
-}
-
-fn store(path: &Path) -> Finding {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let hint = "store.path must be in a folder that this user can write to";
-    if let Err(error) = std::fs::create_dir_all(folder) {
-        return Finding::bad(format!("store: cannot create {}: {error}", folder.display()), hint);
-    }
-    let probe = folder.join(format!(".doctor-{}", std::process::id()));
-    let written = std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe));
-    match written {
-        Ok(()) => Finding::good(format!("store: {} can be written to", folder.display())),
-        Err(error) => Finding::bad(format!("store: cannot write to {}: {error}", folder.display()), hint),
-    }
 }
