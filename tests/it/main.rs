@@ -4,7 +4,11 @@
 //! [`support`], which also looks at what tests forget: that no thread of the gateway panicked, and that it
 //! still answers `/healthz` when the test is over.
 
+mod admission;
 mod config;
+mod framing;
+mod limits;
+mod rights;
 mod rooms;
 mod smoke;
 mod support;

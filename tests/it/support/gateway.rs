@@ -39,9 +39,9 @@ impl Builder {
         self
     }
 
-    /// Puts these keys into the app `crm`.
+    /// Puts these keys, as in `token: t, max_in_flight: 1`, into the app `crm`.
     pub fn crm(mut self, yaml: impl AsRef<str>) -> Self {
-        merge(&mut self.file["apps"][0], config(yaml.as_ref()));
+        merge(&mut self.file["apps"][0], config(&format!("{{{}}}", yaml.as_ref())));
         self
     }
 
