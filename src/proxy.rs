@@ -44,7 +44,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::header::{self, HeaderName};
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use tower::{Service, ServiceBuilder};
 
@@ -100,6 +100,8 @@ fn clean_headers(call: &mut Call) -> Result<(), Refusal> {
             || name.as_str() == "idempotency-key"
             || name.as_str().starts_with("x-gateway-")
     });
+    // A client's HTTP/1.0 ends here too: to the upstream, the gateway speaks its own version.
+    call.head.version = Version::HTTP_11;
     Ok(())
 }
 

@@ -5,10 +5,14 @@
 //! still answers `/healthz` when the test is over.
 
 mod admission;
+mod answers;
 mod config;
 mod framing;
 mod limits;
+mod retries;
 mod rights;
 mod rooms;
+mod signing;
 mod smoke;
+mod streaming;
 mod support;

@@ -28,7 +28,7 @@ pub use log::logged;
 pub use message::{Answer, Ask, Seen, get, post, request};
 pub use sandbox::Sandbox;
 pub use tls::Authority;
-pub use upstream::{Act, OK, Upstream, answer, ok};
+pub use upstream::{Act, OK, Upstream, answer, nobody, ok};
 
 /// Where the endpoints are (§6, §10-§16): written out, for the gateway has them from its own table.
 pub const ADDTASK: &str = "/api/v1/coeus/apiserver/agent/addtask";

@@ -1,0 +1,185 @@
+//! Bodies stream both ways, with back-pressure; who goes away takes the other side's work along.
+
+use std::time::Duration;
+
+use crate::support::{Binary, Gateway, Line, OUTNUM, TASKLIST, Upstream, bytes, get, post};
+
+const MIB: usize = 1 << 20;
+
+/// An upload of `size` bytes, of which the head is sent.
+async fn upload(line: &mut Line, size: usize) {
+    let head = format!(
+        "POST {OUTNUM} HTTP/1.1\r\nhost: g\r\ncontent-type: multipart/form-data; boundary=B\r\ncontent-length: {size}\r\n\r\n"
+    );
+    line.send(head).await;
+}
+
+#[tokio::test]
+async fn the_first_bytes_of_an_upload_arrive_before_the_last_are_sent() {
+    let upstream = Upstream::by_hand();
+    let gateway = Gateway::to(&upstream).start();
+    let mut line = gateway.line().await;
+    upload(&mut line, 2 * MIB).await;
+    line.send(bytes(MIB)).await;
+    let mut server = upstream.accept().await;
+    assert!(server.head().await.unwrap().contains(&format!("content-length: {}", 2 * MIB)));
+    server.exactly(MIB - 100_000).await;
+    line.send(bytes(MIB)).await;
+    server.exactly(MIB + 100_000).await;
+    server.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
+    assert_eq!(line.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn the_first_bytes_of_an_answer_arrive_before_the_last_are_sent() {
+    let upstream = Upstream::by_hand();
+    let gateway = Gateway::to(&upstream).start();
+    let mut line = gateway.line().await;
+    line.send(get("/coeus/a.wav").to_bytes()).await;
+    let mut server = upstream.accept().await;
+    server.request().await.unwrap();
+    server.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n").await;
+    line.head().await.unwrap();
+    assert_eq!(line.text_line().await.unwrap(), "3");
+    assert_eq!(line.text_line().await.unwrap(), "abc");
+    server.send("1\r\nd\r\n0\r\n\r\n").await;
+    assert_eq!(line.text_line().await.unwrap(), "1");
+}
+
+#[tokio::test]
+async fn an_answer_may_come_before_the_upload_is_through() {
+    let upstream = Upstream::by_hand();
+    let gateway = Gateway::to(&upstream).start();
+    let mut line = gateway.line().await;
+    upload(&mut line, 4 * MIB).await;
+    line.send(bytes(1000)).await;
+    let mut server = upstream.accept().await;
+    server.head().await.unwrap();
+    server.send("HTTP/1.1 401 Unauthorized\r\ncontent-length: 11\r\n\r\n{\"code\":-1}").await;
+    let answer = line.answer().await;
+    assert_eq!((answer.status, answer.code()), (401, -1));
+}
+
+#[tokio::test]
+async fn an_upload_that_the_saas_does_not_take_waits_at_the_client() {
+    let upstream = Upstream::by_hand();
+    let gateway = Binary::run(Gateway::to(&upstream).with("limits: {max_body: 1GiB}"));
+    let mut line = Line::to(gateway.proxy).await;
+    upload(&mut line, 300 * MIB).await;
+    let mut server = upstream.accept().await;
+    server.head().await.unwrap();
+    let before = gateway.resident();
+    let sent = line.send_until_stuck(&vec![b'x'; MIB], Duration::from_millis(300)).await;
+    // Sockets hold some; the gateway next to nothing.
+    let grown = gateway.resident().saturating_sub(before);
+    assert!(sent < 100 * MIB, "{sent} bytes were taken, with nobody reading");
+    assert!(grown < 16 * MIB as u64, "{grown} bytes more after {sent} sent");
+}
+
+#[tokio::test]
+async fn a_download_that_the_client_does_not_take_waits_at_the_saas() {
+    let upstream = Upstream::by_hand();
+    let gateway = Binary::run(Gateway::to(&upstream));
+    let mut line = Line::to(gateway.proxy).await;
+    line.send(get("/coeus/a.wav").to_bytes()).await;
+    let mut server = upstream.accept().await;
+    server.request().await.unwrap();
+    server.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", 300 * MIB)).await;
+    line.head().await.unwrap();
+    let before = gateway.resident();
+    let sent = server.send_until_stuck(&vec![b'x'; MIB], Duration::from_millis(300)).await;
+    let grown = gateway.resident().saturating_sub(before);
+    assert!(sent < 100 * MIB, "{sent} bytes were taken, with nobody reading");
+    assert!(grown < 16 * MIB as u64, "{grown} bytes more after {sent} sent");
+}
+
+#[tokio::test]
+async fn a_large_upload_passes_whole_in_little_memory() {
+    let upstream = Upstream::by_hand();
+    let gateway = Binary::run(Gateway::to(&upstream));
+    let mut line = Line::to(gateway.proxy).await;
+    upload(&mut line, 48 * MIB).await;
+    let mut server = upstream.accept().await;
+    server.head().await.unwrap();
+    let before = gateway.resident();
+    let piece = bytes(MIB);
+    for _ in 0..48 {
+        let (_, came) = tokio::join!(line.send(&piece), server.exactly(MIB));
+        assert!(came == piece);
+    }
+    server.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
+    assert_eq!(line.answer().await.status, 200);
+    let grown = gateway.resident().saturating_sub(before);
+    assert!(grown < 16 * MIB as u64, "{grown} bytes more");
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_while_it_waits_cancels_its_request() {
+    let upstream = Upstream::by_hand();
+    let gateway = Gateway::to(&upstream).start();
+    for path in [TASKLIST, OUTNUM] {
+        let mut line = gateway.line().await;
+        line.send(post(path, "{}").to_bytes()).await;
+        let mut server = upstream.accept().await;
+        server.request().await.unwrap();
+        drop(line);
+        server.closed().await;
+    }
+    gateway.counts(r#"xinyao_in_flight{app="crm"}"#, 0.0).await;
+    // Nobody is told anything, and nothing is sent a second time.
+    assert_eq!(upstream.accepted(), 2);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_in_an_upload_cancels_it() {
+    let upstream = Upstream::by_hand();
+    let gateway = Gateway::to(&upstream).start();
+    let mut line = gateway.line().await;
+    upload(&mut line, MIB).await;
+    line.send(bytes(100_000)).await;
+    let mut server = upstream.accept().await;
+    server.head().await.unwrap();
+    server.exactly(100_000).await;
+    drop(line);
+    server.closed().await;
+    gateway.counts(r#"xinyao_in_flight{app="crm"}"#, 0.0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_in_a_download_cancels_it() {
+    let upstream = Upstream::by_hand();
+    let gateway = Gateway::to(&upstream).start();
+    let mut line = gateway.line().await;
+    line.send(get("/coeus/a.wav").to_bytes()).await;
+    let mut server = upstream.accept().await;
+    server.request().await.unwrap();
+    server.send("HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nabc").await;
+    line.head().await.unwrap();
+    line.exactly(3).await;
+    drop(line);
+    server.closed().await;
+    gateway.counts(r#"xinyao_in_flight{app="crm"}"#, 0.0).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_breaks_off_for_the_client_too() {
+    let upstream = Upstream::by_hand();
+    let gateway = Gateway::to(&upstream).start();
+    for framing in ["content-length: 100\r\n\r\nabc", "transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"] {
+        let mut line = gateway.line().await;
+        line.send(get("/coeus/a.wav").to_bytes()).await;
+        let mut server = upstream.accept().await;
+        server.request().await.unwrap();
+        server.send(format!("HTTP/1.1 200 OK\r\n{framing}")).await;
+        assert!(line.head().await.unwrap().starts_with("HTTP/1.1 200"));
+        drop(server);
+        let rest = line.rest().await;
+        assert!(!rest.ends_with(b"0\r\n\r\n"), "ended as if it were whole");
+    }
+    gateway
+        .counts(
+            r#"xinyao_requests_total{app="crm",endpoint="recordings",status="200",outcome="upstream_error"}"#,
+            2.0,
+        )
+        .await;
+}
