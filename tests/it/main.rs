@@ -6,9 +6,14 @@
 
 mod admission;
 mod answers;
+mod clock;
+mod command_line;
 mod config;
+mod egress;
 mod framing;
 mod limits;
+mod operators;
+mod process;
 mod retries;
 mod rights;
 mod rooms;

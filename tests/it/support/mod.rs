@@ -11,7 +11,9 @@
 #![allow(dead_code, unused_imports, reason = "a tool box")]
 
 mod binary;
+mod egress_proxy;
 mod gateway;
+mod http2;
 mod line;
 mod log;
 mod message;
@@ -22,7 +24,9 @@ mod upstream;
 use std::time::{Duration, Instant};
 
 pub use binary::Binary;
+pub use egress_proxy::EgressProxy;
 pub use gateway::{Builder, Gateway, Metrics, config, merge};
+pub use http2::Http2Upstream;
 pub use line::Line;
 pub use log::logged;
 pub use message::{Answer, Ask, Seen, get, post, request};

@@ -1,0 +1,164 @@
+//! The process: how it starts, what it survives, how it ends.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use crate::support::{Binary, Gateway, Line, TASKLIST, Upstream, eventually, get, post};
+
+#[tokio::test]
+async fn on_sigterm_what_is_under_way_finishes_and_the_exit_is_clean() {
+    for signal in ["TERM", "INT"] {
+        let upstream = Upstream::by_hand();
+        let mut gateway = Binary::run(Gateway::to(&upstream));
+        let mut line = Line::to(gateway.proxy).await;
+        line.send(post(TASKLIST, "{}").to_bytes()).await;
+        let mut server = upstream.accept().await;
+        server.request().await.unwrap();
+        gateway.signal(signal);
+        // Nobody new is let in, and balancers are told.
+        eventually(async || tokio::net::TcpStream::connect(gateway.proxy).await.is_err()).await;
+        let ready = get("/readyz").send(gateway.admin).await;
+        assert_eq!(ready.status, 503);
+        assert_eq!(ready.json()["checks"]["draining"]["ok"], false, "{ready:?}");
+        server.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{\"code\":0}").await;
+        let answer = line.answer().await;
+        assert_eq!((answer.status, answer.code()), (200, 0));
+        line.closed().await;
+        assert_eq!(gateway.ended().await.code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn a_streaming_answer_finishes_too() {
+    let upstream = Upstream::by_hand();
+    let mut gateway = Gateway::to(&upstream).start();
+    let mut line = gateway.line().await;
+    line.send(get("/coeus/a.wav").to_bytes()).await;
+    let mut server = upstream.accept().await;
+    server.request().await.unwrap();
+    server.send("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nabc").await;
+    line.head().await.unwrap();
+    let stopping = gateway.stop();
+    eventually(async || tokio::net::TcpStream::connect(gateway.proxy).await.is_err()).await;
+    server.send("def").await;
+    assert_eq!(line.exactly(6).await, b"abcdef");
+    stopping.await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_holds_nothing_up() {
+    let upstream = Upstream::start();
+    let mut gateway = Binary::run(Gateway::to(&upstream));
+    let mut line = Line::to(gateway.proxy).await;
+    assert_eq!(post(TASKLIST, "{}").send_on(&mut line).await.status, 200);
+    let fresh = Line::to(gateway.proxy).await;
+    gateway.signal("TERM");
+    line.closed().await;
+    assert_eq!(gateway.ended().await.code(), Some(0));
+    drop(fresh);
+}
+
+#[tokio::test]
+async fn a_request_that_came_before_the_end_is_answered() {
+    let upstream = Upstream::start();
+    let mut gateway = Binary::run(Gateway::to(&upstream));
+    // While it stands still, connections are made for it by the kernel.
+    gateway.signal("STOP");
+    let mut lines = Vec::new();
+    for _ in 0..8 {
+        let mut line = Line::to(gateway.proxy).await;
+        line.send(post(TASKLIST, "{}").to_bytes()).await;
+        lines.push(line);
+    }
+    gateway.signal("TERM");
+    gateway.signal("CONT");
+    for line in &mut lines {
+        let answer = line.answer().await;
+        if answer.status != 200 {
+            answer.refused(503, -50302, "draining");
+            assert!(!answer.header("retry-after").is_empty());
+        }
+    }
+    assert_eq!(gateway.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_lack_of_files_is_survived() {
+    let upstream = Upstream::start();
+    let gateway = Binary::run_as(Gateway::to(&upstream), "ulimit -n 60; exec \"$0\" \"$@\"");
+    let mut kept = Line::to(gateway.proxy).await;
+    assert_eq!(post(TASKLIST, "{}").send_on(&mut kept).await.status, 200);
+    let crowd = join_all((0..100).map(|_| Line::to(gateway.proxy))).await;
+    eventually(async || gateway.log().iter().any(|line| line.contains("cannot accept connections"))).await;
+    // Who was there before is still served.
+    assert_eq!(post(TASKLIST, "{}").send_on(&mut kept).await.status, 200);
+    drop(crowd);
+    assert_eq!(post(TASKLIST, "{}").send(gateway.proxy).await.status, 200);
+}
+
+#[tokio::test]
+async fn four_hundred_tricklers_slow_nobody_and_are_cut_off() {
+    let upstream = Upstream::start();
+    let limits = "limits: {header_timeout: 1s, body_idle_timeout: 1s}";
+    let gateway = Gateway::to(&upstream).with(limits).crm("max_in_flight: 250").start();
+    let begun = Instant::now();
+    let mut tricklers = join_all((0..400).map(|_| Line::to(gateway.proxy))).await;
+    let start = |n: usize| match n % 2 {
+        // Half of them are slow with the head, half with the body.
+        0 => format!("POST {TASKLIST} HTTP/1.1\r\nhost: g\r\nx-slow: "),
+        _ => format!("POST {TASKLIST} HTTP/1.1\r\nhost: g\r\ncontent-length: 100\r\n\r\n"),
+    };
+    for (n, line) in tricklers.iter_mut().enumerate() {
+        line.send(start(n)).await;
+    }
+    let mut slowest = Duration::ZERO;
+    while begun.elapsed() < Duration::from_millis(900) {
+        for line in tricklers.iter_mut().step_by(2) {
+            drop(line.try_send("x").await);
+        }
+        let asked = Instant::now();
+        assert_eq!(gateway.post(TASKLIST, "{}").await.status, 200);
+        slowest = slowest.max(asked.elapsed());
+    }
+    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
+    let answers = join_all(tricklers.iter_mut().map(|line| line.try_answer(false))).await;
+    for answer in answers {
+        answer.unwrap().refused(408, -40801, "request_timeout");
+    }
+    gateway.counts(r#"xinyao_in_flight{app="crm"}"#, 0.0).await;
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let upstream = Upstream::start();
+    for listener in ["proxy", "admin"] {
+        let file = format!("listen: {{{listener}: \"{address}\"}}");
+        let error = Gateway::to(&upstream).with(file).try_start().err().expect("it does not start");
+        assert!(error.contains(&address.to_string()) && error.contains(listener), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn secrets_are_in_no_log() {
+    let upstream = Upstream::start();
+    let file = "
+credentials: {default: {apikey: key, apisecret: the-apisecret}}
+admin: {token: the-admin-token}
+log: {level: trace}
+";
+    let mut gateway = Binary::run(Gateway::to(&upstream).with(file).crm("token: the-app-token"));
+    for token in ["the-app-token", "wrong"] {
+        post(TASKLIST, "{}").token(token).send(gateway.proxy).await;
+        get("/api/v1/config").token("the-admin-token").send(gateway.admin).await;
+    }
+    gateway.signal("TERM");
+    gateway.ended().await;
+    let log = gateway.log();
+    assert!(log.iter().any(|line| line.contains("tasklist")), "{log:#?}");
+    for line in log {
+        assert!(!line.contains("the-") && !line.contains("Bearer"), "{line}");
+    }
+}
