@@ -169,6 +169,9 @@ impl Report {
     pub(super) fn syntax(&mut self, place: Place, message: &str) {
         let found = self.fault(place, format!("not valid YAML: {message}"));
         found.unparsed = true;
+        found.help(
+            "close every bracket and quote, indent with spaces, and quote text with `: ` or ` #` in it",
+        );
     }
 
     fn add(&mut self, severity: Severity, place: Place, message: String) -> &mut Found {

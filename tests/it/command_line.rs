@@ -72,7 +72,7 @@ egress: {allowed_ips: [1.1.1.1, 1.1.1.2, 1.1.1.3, 1.1.1.4, 1.1.1.5, 1.1.1.6]}
     let shell = Shell::with(broken);
     shell.run(&["check"]).assert().code(2);
     let said = err(&mut shell.run(&["check"]));
-    for place in ["1:1", "2:59", "4:20", "5:13", "7:12", "7:28", "7:54", "8:52", "9:12", "10:"] {
+    for place in ["1:1", "2:59", "4:20", "5:13", "7:12", "7:28", "7:54", "8:50", "9:12", "10:"] {
         assert!(said.contains(&format!("config.yaml:{place}")), "nothing about {place}:\n{said}");
     }
     for hint in ["did you mean `listen`", "did you mean `outnum`", "3s"] {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
+
 use crate::support::{
     ADDTASK, Act, BOTDM_START, BOTDM_STOP, BOTDM_TRIGGER, FOLLOWED_DATA, Gateway, Line, OUTNUM, SYNCPROMPT,
     TASKLIST, Upstream, eventually, get, nobody, ok, post,
@@ -199,7 +201,6 @@ async fn retries_have_a_budget() {
     for line in &mut lines {
         answers.push(line.answer());
     }
-    use futures_util::StreamExt;
     for _ in 0..COUNT - 3 {
         answers.next().await.unwrap().refused(502, -50202, "upstream_broke_off");
     }

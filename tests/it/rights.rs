@@ -160,13 +160,10 @@ async fn the_query_may_name_the_apps_own_tenants_only() {
 
 /// A form with these text fields before and after its file.
 fn form(before: &[(&str, &str)], file: &[u8], after: &[(&str, &str)]) -> Vec<u8> {
-    let text = |fields: &[(&str, &str)]| -> String {
-        fields
-            .iter()
-            .map(|(name, value)| {
-                format!("--B\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
-            })
-            .collect()
+    let text = |fields: &[(&str, &str)]| {
+        fields.iter().fold(String::new(), |text, (name, value)| {
+            text + &format!("--B\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        })
     };
     let head = "--B\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.csv\"\r\n\r\n";
     let before = text(before) + head;

@@ -104,7 +104,7 @@ async fn a_large_upload_passes_whole_in_little_memory() {
     let before = gateway.resident();
     let piece = bytes(MIB);
     for _ in 0..48 {
-        let (_, came) = tokio::join!(line.send(&piece), server.exactly(MIB));
+        let ((), came) = tokio::join!(line.send(&piece), server.exactly(MIB));
         assert!(came == piece);
     }
     server.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;

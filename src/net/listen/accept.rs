@@ -26,7 +26,7 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_secs(1);
 /// Accepts connections from `listener` on the current runtime, and answers their requests by the service that
 /// `make_service` makes for each; requests that do not get that far are answered by `rejections`. Returns when
 /// draining has begun and the connections have ended: those without a request under way at once, the others
-/// after its answer. Dropped before, it cuts them off.
+/// after its answer, and those that were still waiting to be accepted as well. Dropped before, it cuts them off.
 pub async fn serve<M, S, B>(
     listener: std::net::TcpListener,
     settings: &ListenSettings,
@@ -72,8 +72,14 @@ pub async fn serve<M, S, B>(
             open.spawn(Arc::clone(&terms).attend(stream, early, make_service(peer), drain.clone()));
         }
     }
-    drop(acceptor);
     drop(arriving);
+    for (stream, socket) in acceptor.rest() {
+        let peer = Peer::connected(socket, &settings.trusted_proxies);
+        if !(settings.proxy_protocol && peer.trusted) {
+            let early = BytesMut::new();
+            open.spawn(Arc::clone(&terms).attend(stream, early, make_service(peer), drain.clone()));
+        }
+    }
     while let Some(ended) = open.join_next().await {
         ended_well(ended);
     }
@@ -84,6 +90,9 @@ fn ended_well(ended: Result<(), JoinError>) {
         tracing::error!(%error, "a connection's task panicked");
     }
 }
+
+/// Most connections that are taken over when listening ends; more can't have been waiting.
+const LONGEST_QUEUE: usize = 4096;
 
 /// A connection that is about to be served.
 struct Arrival {
@@ -130,6 +139,17 @@ impl Acceptor {
                 Err(error) => self.pause(&error).await,
             }
         }
+    }
+
+    /// Stops listening. What the kernel has accepted already is not to be reset: it may carry requests.
+    fn rest(self) -> Vec<(TcpStream, SocketAddr)> {
+        let Ok(listener) = self.listener.into_std() else { return Vec::new() };
+        let accept = || {
+            let (stream, peer) = listener.accept().ok()?;
+            stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true)).ok()?;
+            Some((TcpStream::from_std(stream).ok()?, peer))
+        };
+        std::iter::from_fn(accept).take(LONGEST_QUEUE).collect()
     }
 
     async fn pause(&mut self, error: &io::Error) {

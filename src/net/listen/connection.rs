@@ -68,7 +68,7 @@ impl Terms {
     {
         let under_way = Arc::<UnderWay>::default();
         let patience = Patience::new(self.header_timeout);
-        let guard = Guard::new(stream, early, self.limits, patience, Arc::clone(&under_way));
+        let guard = Guard::new(stream, early, self.limits, patience, Arc::clone(&under_way), drain.clone());
         let answerer = Answerer { service, rejections: self.rejections, under_way };
         let mut connection = self.http.serve_connection(TokioIo::new(guard), answerer);
         let mut draining = pin!(drain.started());

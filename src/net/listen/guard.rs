@@ -3,21 +3,22 @@
 //! A read goes straight into hyper's buffer and is looked at there; only a head that is not whole yet is taken
 //! out again and kept until it is. So hyper sees whole heads that have been checked, or nothing.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::Rejected;
 use super::answer::UnderWay;
 use super::body::{BadChunk, Body};
 use super::head::{HeadCheck, Limits};
 use super::patience::{Expired, Patience};
 use super::refusal;
+use super::{Drain, Rejected};
 use crate::net::gather;
 
 /// How many empty lines may precede a request (RFC 9112 §2.2 asks for one).
@@ -28,6 +29,7 @@ pub(super) struct Guard {
     limits: Limits,
     patience: Patience,
     under_way: Arc<UnderWay>,
+    drain: Drain,
     phase: Phase,
     /// What has come of a head that is not whole yet.
     held: BytesMut,
@@ -62,10 +64,20 @@ impl Guard {
         limits: Limits,
         patience: Patience,
         under_way: Arc<UnderWay>,
+        drain: Drain,
     ) -> Self {
         let (held, passing) = (early, BytesMut::new());
-        let mut guard =
-            Self { stream, limits, patience, under_way, phase: Phase::head(), held, passing, gone: false };
+        let mut guard = Self {
+            stream,
+            limits,
+            patience,
+            under_way,
+            drain,
+            phase: Phase::head(),
+            held,
+            passing,
+            gone: false,
+        };
         guard.screen_held();
         guard
     }
@@ -198,6 +210,23 @@ impl Guard {
         Some(Poll::Ready(Ok(())))
     }
 
+    /// While draining, also what has come and the runtime has not heard of yet: a connection that seems idle
+    /// is about to be closed, and a request must not be lost in it.
+    fn poll_stream(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if polled.is_ready() || !self.drain.is_started() {
+            return polled;
+        }
+        match (&*SockRef::from(&self.stream)).read(buf.initialize_unfilled()) {
+            Ok(read) => {
+                buf.advance(read);
+                Poll::Ready(Ok(()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
         let awaited = matches!(self.phase, Phase::Head(..)) && !self.under_way.is();
         self.patience.poll_read(cx, awaited)
@@ -226,7 +255,7 @@ impl AsyncRead for Guard {
             if let Some(instead) = guard.instead(buf) {
                 return instead;
             }
-            match Pin::new(&mut guard.stream).poll_read(cx, buf) {
+            match guard.poll_stream(cx, buf) {
                 Poll::Ready(Ok(())) if buf.filled().len() > before => guard.screen_read(buf, before),
                 Poll::Ready(end) => {
                     guard.gone = true;
