@@ -124,7 +124,8 @@ async fn an_address_that_refuses_is_made_up_for_by_another() {
     let upstream = Upstream::start();
     let gateway = Gateway::at(&format!("http://localhost:{}", upstream.address.port())).start();
     for _ in 0..8 {
-        assert_eq!(gateway.post(OUTNUM, "{}").await.status, 200);
+        let answer = gateway.post(OUTNUM, "{}").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
     }
     assert_eq!(upstream.seen()[0].header("host"), format!("localhost:{}", upstream.address.port()));
 }
