@@ -4,7 +4,7 @@ use http::header::{self, HeaderMap, HeaderName};
 
 /// Fields that end at each hop (RFC 9110 §7.6.1), `Connection` itself aside; `Expect` too, since the
 /// listener has answered it by the time the body is read.
-const HOP_BY_HOP: [HeaderName; 9] = [
+static HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     header::TE,
@@ -17,7 +17,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 ];
 
 /// Fields that tell of the way a request has come (RFC 7239, and what went before it).
-const FORWARDING: [HeaderName; 2] = [header::FORWARDED, HeaderName::from_static("x-real-ip")];
+static FORWARDING: [HeaderName; 2] = [header::FORWARDED, HeaderName::from_static("x-real-ip")];
 
 /// Removes what ends at this hop, and the fields that `Connection` names.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::time::Sleep;
 
@@ -63,6 +63,9 @@ impl Drop for Open {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+/// What hyper's sender comes back with.
+pub type Answering = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>;
 
 /// Why there is no answer.
 pub enum SendError {
@@ -133,13 +136,18 @@ impl Http2 {
 }
 
 impl Http1 {
-    /// Sends a request, and waits for the answer's head until `patience` ends.
-    pub async fn send(
+    /// Hands the connection a request. Nothing moves before [`wait`](Self::wait) polls it along. Apart from it,
+    /// so that the request is no part of what waits.
+    pub fn begin(&mut self, request: Request<Outgoing>) -> impl Future<Output = Answering> + use<> {
+        self.sender.try_send_request(request)
+    }
+
+    /// Waits for the answer's head until `patience` ends.
+    pub async fn wait(
         &mut self,
-        request: Request<Outgoing>,
+        mut answer: Pin<&mut impl Future<Output = Answering>>,
         mut patience: Patience<'_>,
     ) -> Result<Response<Incoming>, SendError> {
-        let mut answer = pin!(self.sender.try_send_request(request));
         let (connection, closed, timer) = (&mut self.connection, &mut self.closed, &mut self.timer);
         poll_fn(|cx| {
             if !*closed && Pin::new(&mut *connection).poll(cx).is_ready() {
@@ -211,7 +219,7 @@ fn poll_timer(timer: &mut Option<Pin<Box<Sleep>>>, until: Instant, cx: &mut Cont
     Poll::Pending
 }
 
-fn failed(mut error: hyper::client::conn::TrySendError<Request<Outgoing>>) -> SendError {
+fn failed(mut error: TrySendError<Request<Outgoing>>) -> SendError {
     match error.take_message() {
         Some(request) => SendError::Unsent(Box::new(request)),
         None => SendError::Lost(error.into_error()),

@@ -1,5 +1,6 @@
 //! The innermost part of the way: signs an attempt, sends it, and takes in the answer.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Instant, SystemTime};
@@ -88,13 +89,13 @@ async fn send(attempt: Attempt) -> Result<Sent, Failed> {
     let progress = call.body.progress();
     let extend = || progress.as_ref().map(|progress| progress.upstream_idle_since() + timeout);
     let patience = Patience { until, extend: &extend };
-    let request = call.take_request();
     let outcome = match lane {
         Lane::Http1(mut lane) => {
-            let outcome = lane.send(request, patience).await;
+            let answer = pin!(lane.begin(call.take_request()));
+            let outcome = lane.wait(answer, patience).await;
             outcome.map(|response| take_in(response, lane, &way, progress.is_some()))
         }
-        Lane::Http2(lane) => over_http2(lane, request, &way.upstream, patience).await,
+        Lane::Http2(lane) => over_http2(lane, call.take_request(), &way.upstream, patience).await,
     };
     let error = match outcome {
         Ok(mut response) => {
