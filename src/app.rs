@@ -1,9 +1,11 @@
 //! The composition root: a configuration becomes listeners that serve until they are told to stop.
 
 mod admin;
+mod hub;
+mod subscribers;
 mod workers;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +16,9 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::net::listen::{self, Drain, DrainTrigger};
 use crate::proxy::{AccessLog, Proxy};
+use crate::store::Store;
 
+use self::hub::Hub;
 use self::workers::Workers;
 
 /// How long what is under way may take to finish once the end has been announced.
@@ -25,10 +29,13 @@ const GRACE: Duration = Duration::from_secs(30);
 pub struct Gateway {
     /// Where the proxy listens.
     pub proxy_address: SocketAddr,
+    /// Where callbacks come in; without a store, nowhere.
+    pub callbacks_address: Option<SocketAddr>,
     /// Where operators are served.
     pub admin_address: SocketAddr,
     proxy: Arc<Proxy>,
     workers: Workers,
+    hub: Option<Hub>,
     admin: JoinHandle<()>,
     drain: DrainTrigger,
     admin_drain: DrainTrigger,
@@ -39,8 +46,16 @@ impl Gateway {
     ///
     /// # Errors
     /// An address can't be bound, or the configuration can't run on this host.
-    #[expect(clippy::unused_async, reason = "it starts tasks, which wants a runtime")]
     pub async fn start(config: Config) -> anyhow::Result<Self> {
+        Self::start_on(config, None).await
+    }
+
+    /// Likewise, with a store that callbacks are kept in.
+    ///
+    /// # Errors
+    /// See [`Gateway::start`].
+    #[expect(clippy::unused_async, reason = "it starts tasks, which wants a runtime")]
+    pub async fn start_on(config: Config, store: Option<Arc<dyn Store>>) -> anyhow::Result<Self> {
         let started = Instant::now();
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let log = AccessLog { on: config.log.access, mask_numbers: config.log.mask_numbers };
@@ -51,34 +66,67 @@ impl Gateway {
 
         let listeners = workers::bind(listen.address, threads)
             .with_context(|| format!("cannot listen on {} (listen.proxy)", listen.address))?;
-        let admin_listener = listen::bind(config.admin.address, false)
-            .with_context(|| format!("cannot listen on {} (listen.admin)", config.admin.address))?;
+        let admin_listener = bind(config.admin.address, "listen.admin")?;
         let proxy_address = listeners.first().context("no worker threads")?.local_addr()?;
         let admin_address = admin_listener.local_addr()?;
+        let mut callbacks_address = None;
+        let hub = store.as_ref().map(|store| {
+            let listener = bind(config.hub.listen.address, "listen.callbacks")?;
+            callbacks_address = Some(listener.local_addr()?);
+            Hub::start(listener, config.hub.clone(), store, log.mask_numbers, draining.clone())
+        });
+        let hub = hub.transpose()?;
 
         let parts = admin::Parts {
             proxy: Arc::clone(&proxy),
+            hub: hub.as_ref().zip(store).map(|(hub, store)| admin::HubParts {
+                metrics: hub.metrics.clone(),
+                dispatch: Arc::clone(&hub.dispatch),
+                subscribers: config.hub.subscribers,
+                store,
+            }),
             draining: draining.clone(),
             config: config.redacted,
+            mask_numbers: log.mask_numbers,
             started,
         };
         let serving = admin::serve(admin_listener, parts, config.admin, listen.clone(), admin_draining);
         let admin = tokio::spawn(serving);
         let workers = Workers::start(listeners, &proxy, &listen, &draining)?;
-        Ok(Self { proxy_address, admin_address, proxy, workers, admin, drain, admin_drain })
+        Ok(Self {
+            proxy_address,
+            callbacks_address,
+            admin_address,
+            proxy,
+            workers,
+            hub,
+            admin,
+            drain,
+            admin_drain,
+        })
     }
 
     /// Stops accepting, lets what is under way finish, and ends.
     pub async fn stop(self) {
         self.drain.start();
         self.proxy.drain();
-        self.workers.ended(GRACE).await;
+        let until = Instant::now() + GRACE;
+        let hub = async {
+            if let Some(hub) = self.hub {
+                hub.ended(until).await;
+            }
+        };
+        tokio::join!(self.workers.ended(GRACE), hub);
         // Last, so that `/readyz` says until the end that nothing more should be sent here.
         self.admin_drain.start();
         if tokio::time::timeout(Duration::from_secs(1), self.admin).await.is_err() {
             tracing::debug!("an operator's request was cut off");
         }
     }
+}
+
+fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    listen::bind(address, false).with_context(|| format!("cannot listen on {address} ({key})"))
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -88,7 +136,12 @@ impl Gateway {
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let stop = asked_to_stop()?;
     let gateway = Gateway::start(config).await?;
-    tracing::info!(proxy = %gateway.proxy_address, admin = %gateway.admin_address, "ready");
+    tracing::info!(
+        proxy = %gateway.proxy_address,
+        callbacks = gateway.callbacks_address.map(tracing::field::display),
+        admin = %gateway.admin_address,
+        "ready"
+    );
     stop.await;
     tracing::info!("stopping: finishing what is under way, for at most {} s", GRACE.as_secs());
     gateway.stop().await;

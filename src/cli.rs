@@ -1,6 +1,7 @@
 //! The command line: parses, prints, decides nothing.
 
 mod arguments;
+mod callback_url;
 mod demo;
 mod doctor;
 mod exchange;
@@ -64,6 +65,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failed> {
     match arguments.command.unwrap_or(Command::Run) {
         Command::Run => run(file),
         Command::Check => check(file),
+        Command::CallbackUrl(asked) => callback_url::callback_url(&asked, &load(file)?.config),
         Command::Sign(asked) => sign::sign(&asked, &load(file)?.config),
         Command::Doctor => block_on(doctor::doctor(load(file)?.config)),
         Command::Health => block_on(health::health(load(file)?.config.admin)),

@@ -8,18 +8,33 @@ use hyper_util::service::TowerToHyperService;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
-use crate::admin::{self, Check, Views};
+use super::subscribers::Served;
+use crate::admin::{self, Check, Operations, Views};
+use crate::hub::dispatch::{self, Dispatch};
+use crate::hub::{self, SubscriberSettings};
 use crate::net::listen::{self, Drain, Rejected};
 use crate::net::{ListenSettings, Networks};
 use crate::proxy::Proxy;
+use crate::store::Store;
 use crate::telemetry::process::Process;
 
 /// What there is to show.
 pub(super) struct Parts {
     pub(super) proxy: Arc<Proxy>,
+    pub(super) hub: Option<HubParts>,
     pub(super) draining: Drain,
     pub(super) config: Value,
+    pub(super) mask_numbers: bool,
     pub(super) started: Instant,
+}
+
+/// What there is to show of events.
+pub(super) struct HubParts {
+    pub(super) metrics: hub::Metrics,
+    pub(super) dispatch: Arc<Dispatch>,
+    /// The configured subscribers.
+    pub(super) subscribers: Vec<SubscriberSettings>,
+    pub(super) store: Arc<dyn Store>,
 }
 
 /// Serves operators until told to stop.
@@ -42,10 +57,15 @@ pub(super) async fn serve(
 }
 
 fn views(parts: Parts) -> Views {
-    let Parts { proxy, draining, config, started } = parts;
+    let Parts { proxy, hub, draining, config, mask_numbers, started } = parts;
     let mut metrics = Registry::default();
     metrics.register_collector(Box::new(proxy.metrics()));
     metrics.register_collector(Box::new(Process::new()));
+    if let Some(hub) = &hub {
+        metrics.register_collector(Box::new(hub.metrics.clone()));
+        metrics.register_collector(Box::new(dispatch::Metrics(Arc::clone(&hub.dispatch))));
+    }
+    let store = hub.as_ref().map(|hub| Arc::clone(&hub.store));
     Views {
         metrics,
         status: Box::new(move || {
@@ -63,19 +83,32 @@ fn views(parts: Parts) -> Views {
         }),
         checks: Box::new(move || {
             let stopping = draining.is_started();
-            vec![
+            let mut checks = vec![
                 Check { name: "config", ok: true, detail: "valid".into() },
                 Check {
                     name: "draining",
                     ok: !stopping,
                     detail: if stopping { "shutting down" } else { "no" }.into(),
                 },
-            ]
+            ];
+            checks.extend(store.as_deref().map(writable));
+            checks
         }),
         config: Box::new(move || config.clone()),
         openapi: admin::openapi::document(),
-        operations: None,
+        operations: hub.map(|hub| Operations {
+            query: Arc::clone(&hub.store) as _,
+            operate: hub.store as _,
+            subscribers: Arc::new(Served { dispatch: hub.dispatch, configured: hub.subscribers }),
+            mask_numbers,
+        }),
     }
+}
+
+fn writable(store: &dyn Store) -> Check {
+    let writable = store.writable();
+    let detail = writable.as_ref().err().map_or_else(|| "writable".to_owned(), ToString::to_string);
+    Check { name: "store", ok: writable.is_ok(), detail }
 }
 
 fn reject(rejected: Rejected) -> Response<bytes::Bytes> {

@@ -30,6 +30,8 @@ pub(super) enum Command {
     Check,
     /// Print an Authorization header value, for curl.
     Sign(Sign),
+    /// Print the URL that the SaaS is to push an app's callbacks to.
+    CallbackUrl(CallbackUrl),
     /// Look whether the gateway can do its work from here: DNS, TCP, TLS, clock, egress IPs, store.
     Doctor,
     /// Ask the running gateway whether it is ready; for container health checks.
@@ -61,6 +63,17 @@ pub(super) struct Sign {
     /// Unix seconds to sign for, instead of now.
     #[arg(long, value_name = "N")]
     pub(super) timestamp: Option<u64>,
+}
+
+/// `callback-url`
+#[derive(Debug, Args)]
+pub(super) struct CallbackUrl {
+    /// Whose callbacks.
+    #[arg(long, value_name = "NAME")]
+    pub(super) app: String,
+    /// Told to subscribers with each callback that comes to this URL: A-Z a-z 0-9 - . _ ~, at most 64.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) label: Option<String>,
 }
 
 /// `sandbox`

@@ -23,6 +23,8 @@ pub struct Settings {
     pub networks: Networks,
     /// Largest callback, bytes.
     pub max_body_bytes: u64,
+    /// Longest pause in a callback's body.
+    pub body_idle_timeout: Duration,
     /// How long an identical body counts as the same callback.
     pub dedup_window: Duration,
     /// Names of the configured apps.

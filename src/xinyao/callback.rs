@@ -1,6 +1,7 @@
 //! How a callback's body tells its kind.
 
 pub mod facets;
+pub mod heading;
 
 use std::fmt;
 use std::str::FromStr;

@@ -6,11 +6,13 @@
 
 mod admission;
 mod answers;
+mod callbacks;
 mod clock;
 mod command_line;
 mod config;
 mod egress;
 mod framing;
+mod inbound;
 mod limits;
 mod operators;
 mod process;

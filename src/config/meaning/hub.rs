@@ -30,6 +30,7 @@ pub(super) fn settings(file: &File, report: &mut Report) -> hub::Settings {
         keys: callbacks.key.0.iter().map(|key| key.0.clone()).collect(),
         networks: networks(&callbacks.networks),
         max_body_bytes: callbacks.max_body.0,
+        body_idle_timeout: file.limits.body_idle_timeout.0,
         dedup_window: *callbacks.dedup_window,
         subscribers: file.subscribers.iter().map(|written| subscriber(written, &known, report)).collect(),
         inbound_query: file.inbound_query.iter().map(|written| inbound(written, &known, report)).collect(),

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::sync::Mutex;
-use std::sync::Once;
+use std::sync::{Arc, Mutex, Once};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
+use xinyao_gateway::store::{MemoryStore, Store};
 use xinyao_gateway::{app, config};
 
 use super::{Answer, Ask, DEADLINE, Line, Sandbox, Upstream, get, post, within};
@@ -19,6 +19,7 @@ use super::{Answer, Ask, DEADLINE, Line, Sandbox, Upstream, get, post, within};
 pub struct Builder {
     file: Value,
     environment: BTreeMap<String, String>,
+    store: Arc<dyn Store>,
 }
 
 impl Builder {
@@ -30,7 +31,7 @@ impl Builder {
             "apps": [{ "name": "crm", "networks": ["127.0.0.0/8", "::1"] }],
             "callbacks": { "key": "0123456789abcdef0123456789abcdef" },
         });
-        Self { file, environment: BTreeMap::new() }
+        Self { file, environment: BTreeMap::new(), store: Arc::new(MemoryStore::new()) }
     }
 
     /// Puts these sections in; lists take the place of those that were there.
@@ -42,6 +43,12 @@ impl Builder {
     /// Puts these keys, as in `token: t, max_in_flight: 1`, into the app `crm`.
     pub fn crm(mut self, yaml: impl AsRef<str>) -> Self {
         merge(&mut self.file["apps"][0], config(&format!("{{{}}}", yaml.as_ref())));
+        self
+    }
+
+    /// Keeps callbacks in this store.
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = store;
         self
     }
 
@@ -70,9 +77,11 @@ impl Builder {
             .unwrap_or_else(|faults| panic!("{faults}"));
         let (started, starting) = std::sync::mpsc::channel();
         let (end, ending) = oneshot::channel();
-        let thread = std::thread::spawn(move || run(loaded.config, &started, ending));
-        let (proxy, admin) = starting.recv_timeout(DEADLINE).expect("it starts or says why not")?;
-        Ok(Gateway { proxy, admin, end: Some(end), thread: Some(thread), folder })
+        let store = self.store;
+        let thread = std::thread::spawn(move || run(loaded.config, store, &started, ending));
+        let [proxy, callbacks, admin] =
+            starting.recv_timeout(DEADLINE).expect("it starts or says why not")?;
+        Ok(Gateway { proxy, callbacks, admin, end: Some(end), thread: Some(thread), folder })
     }
 }
 
@@ -83,16 +92,22 @@ enum End {
     Drop,
 }
 
-type Started = Result<(SocketAddr, SocketAddr), String>;
+type Started = Result<[SocketAddr; 3], String>;
 
 /// On a thread and a runtime of its own, so that it goes on whatever the test's thread does.
-fn run(config: config::Config, started: &std::sync::mpsc::Sender<Started>, end: oneshot::Receiver<End>) {
+fn run(
+    config: config::Config,
+    store: Arc<dyn Store>,
+    started: &std::sync::mpsc::Sender<Started>,
+    end: oneshot::Receiver<End>,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        match app::Gateway::start(config).await {
+        match app::Gateway::start_on(config, Some(store)).await {
             Err(error) => started.send(Err(format!("{error:#}"))).unwrap(),
             Ok(gateway) => {
-                started.send(Ok((gateway.proxy_address, gateway.admin_address))).unwrap();
+                let callbacks = gateway.callbacks_address.unwrap();
+                started.send(Ok([gateway.proxy_address, callbacks, gateway.admin_address])).unwrap();
                 match end.await {
                     Ok(End::Stop) => gateway.stop().await,
                     Ok(End::Drop) | Err(_) => drop(gateway),
@@ -107,6 +122,8 @@ fn run(config: config::Config, started: &std::sync::mpsc::Sender<Started>, end: 
 pub struct Gateway {
     /// Its proxy listener.
     pub proxy: SocketAddr,
+    /// Its callbacks listener.
+    pub callbacks: SocketAddr,
     /// Its admin listener.
     pub admin: SocketAddr,
     end: Option<oneshot::Sender<End>>,
@@ -148,6 +165,16 @@ impl Gateway {
     /// A connection to the proxy from this local address.
     pub async fn line_from(&self, address: &str) -> Line {
         Line::between(address, self.proxy).await
+    }
+
+    /// Pushes `body` as the SaaS does, to the callback URL of `crm`.
+    pub async fn push(&self, body: impl AsRef<[u8]>) -> Answer {
+        self.call_back(post(&callback(None), body)).await
+    }
+
+    /// Sends a request to the callbacks listener.
+    pub async fn call_back(&self, ask: Ask) -> Answer {
+        ask.send(self.callbacks).await
     }
 
     /// Sends `bytes` on a connection of its own, and reads one answer.
@@ -243,7 +270,7 @@ fn watch_for_panics() {
     ONCE.call_once(|| {
         let usual = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            if std::thread::current().name().is_some_and(|name| name.starts_with("proxy-")) {
+            if std::thread::current().name().is_some_and(|name| name.starts_with("proxy-") || name == "hub") {
                 PANICS.lock().unwrap().push(panic.to_string());
             }
             usual(panic);
@@ -268,6 +295,16 @@ impl Metrics {
         values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 }
+
+/// The path of the callback URL of `crm` under the key that all gateways have here:
+/// printf %s crm | openssl dgst -sha256 -hmac 0123456789abcdef0123456789abcdef | cut -c-32
+pub fn callback(label: Option<&str>) -> String {
+    let label = label.map_or_else(String::new, |label| format!("/{label}"));
+    format!("/callbacks/crm/{TOKEN}{label}")
+}
+
+/// The secret part of it.
+pub const TOKEN: &str = "1d688e2844b70f3c27399218b0cad03e";
 
 /// YAML as a value.
 #[track_caller]

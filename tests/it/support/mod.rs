@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 pub use binary::Binary;
 pub use egress_proxy::EgressProxy;
-pub use gateway::{Builder, Gateway, Metrics, config, merge};
+pub use gateway::{Builder, Gateway, Metrics, TOKEN, callback, config, merge};
 pub use http2::Http2Upstream;
 pub use line::Line;
 pub use log::logged;

@@ -1,0 +1,107 @@
+//! The hub's thread: callbacks come in and deliveries go out on a runtime of their own, so that they and the
+//! proxy's requests do not wait for each other.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::sync::oneshot;
+
+use super::GRACE;
+use crate::hub::dispatch::{Dispatch, Parts};
+use crate::hub::schedule::{Clock, HostClock};
+use crate::hub::{self, Connection, Intake, Settings};
+use crate::net::client::Client;
+use crate::net::listen::{self, Drain};
+use crate::store::Store;
+
+/// How often the store's figures are read for the metrics.
+const REFRESH: Duration = Duration::from_secs(5);
+
+/// The thread, and what the operators' listener shows of it.
+#[derive(Debug)]
+pub(super) struct Hub {
+    /// What is counted of callbacks.
+    pub(super) metrics: hub::Metrics,
+    /// The subscribers' loops.
+    pub(super) dispatch: Arc<Dispatch>,
+    /// Closed when listener, connections and deliveries have ended.
+    ended: oneshot::Receiver<()>,
+    /// Dropped to have the thread end at once.
+    _cut: oneshot::Sender<()>,
+}
+
+impl Hub {
+    /// Begins to take callbacks in from `listener`, and to deliver.
+    pub(super) fn start(
+        listener: TcpListener,
+        settings: Settings,
+        store: &Arc<dyn Store>,
+        mask_numbers: bool,
+        drain: Drain,
+    ) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let client = Client::new()?;
+        let clock: Arc<dyn Clock> = Arc::new(HostClock);
+        let (intake, keeping) =
+            Intake::new(&settings, Arc::clone(store) as _, &client, Arc::clone(&clock), mask_numbers)?;
+        let metrics = intake.metrics();
+        let (log, progress, query) = (Arc::clone(store) as _, Arc::clone(store) as _, Arc::clone(store) as _);
+        let parts = Parts { log, progress, query, clock, client };
+        let dispatch = {
+            let _here = runtime.enter();
+            Dispatch::start(parts, &settings.subscribers, &settings.proxy_url)?
+        };
+        let (cut, cut_off) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        let delivering = Arc::clone(&dispatch);
+        let serving = async move {
+            tokio::spawn(refresh(Arc::clone(&delivering)));
+            let keeping = tokio::spawn(keeping);
+            let taking = async {
+                let service = move |peer| Connection::new(Arc::clone(&intake), peer);
+                listen::serve(listener, &settings.listen, hub::reject, service, drain.clone()).await;
+                // With the last connection the intake is gone, and with it what its copies wait for.
+                drop(keeping.await);
+            };
+            let delivering = async {
+                drain.started().await;
+                delivering.stop(GRACE).await;
+            };
+            tokio::join!(taking, delivering);
+        };
+        std::thread::Builder::new()
+            .name("hub".into())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = serving => {}
+                        _ = cut_off => tracing::warn!("callbacks or deliveries under way were cut off"),
+                    }
+                });
+                drop(end);
+            })
+            .context("cannot start the hub's thread")?;
+        Ok(Self { metrics, dispatch, ended, _cut: cut })
+    }
+
+    /// Waits until all has ended, at most until then.
+    pub(super) async fn ended(mut self, until: Instant) {
+        // It is never sent anything: the thread drops its end.
+        if tokio::time::timeout_at(until.into(), &mut self.ended).await.is_err() {
+            tracing::warn!("not every callback or delivery finished in time");
+        }
+    }
+}
+
+async fn refresh(dispatch: Arc<Dispatch>) {
+    let mut ticks = tokio::time::interval(REFRESH);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = dispatch.refresh().await {
+            tracing::warn!(%error, "the store does not tell how subscribers stand");
+        }
+    }
+}
