@@ -94,26 +94,20 @@ impl Retries {
         unsaved.chain(look_at).min()
     }
 
-    /// The body of what [`take`](Self::take) would give, if anything.
-    pub fn first(&self, now: Timestamp, under_way: impl Fn(Place) -> bool) -> Option<Place> {
-        let ready = self.ready.front().map(|retry| (retry.due, retry.event.place));
-        let ready = ready.filter(|(_, place)| !under_way(*place));
-        let unsaved = self
-            .unsaved
-            .values()
-            .filter_map(|unsaved| unsaved.retry.as_ref())
-            .filter(|retry| retry.due <= now && !under_way(retry.event.place))
-            .map(|retry| (retry.due, retry.event.place))
-            .min();
-        ready.into_iter().chain(unsaved).min().map(|(_, place)| place)
+    /// The longest due of those that may be tried.
+    pub fn first(&self, now: Timestamp, may: impl Fn(Place) -> bool) -> Option<Place> {
+        let unsaved = self.unsaved.values().filter_map(|unsaved| unsaved.retry.as_ref());
+        let unsaved = unsaved.filter(|retry| retry.due <= now);
+        let all = self.ready.iter().chain(unsaved).map(|retry| (retry.due, retry.event.place));
+        all.filter(|(_, place)| may(*place)).min().map(|(_, place)| place)
     }
 
     /// Takes the retry of that place.
     pub fn take(&mut self, place: Place) -> Option<Retry> {
-        if self.ready.front().is_some_and(|retry| retry.event.place == place) {
-            return self.ready.pop_front();
+        match self.ready.iter().position(|retry| retry.event.place == place) {
+            Some(at) => self.ready.remove(at),
+            None => self.unsaved.get_mut(&place)?.retry.take(),
         }
-        self.unsaved.get_mut(&place)?.retry.take()
     }
 
     /// An outcome is on its way to the store.

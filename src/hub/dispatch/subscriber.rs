@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::task::{self, JoinSet};
 use tokio::time::Instant;
@@ -93,6 +94,11 @@ pub struct Subscriber {
     flying: HashMap<task::Id, Job>,
     places: HashSet<Place>,
     flying_bytes: usize,
+    /// What the subscriber was last probed with: another event is the better probe, lest one that always
+    /// fails keeps the subscriber from showing that it is back.
+    probed: Option<Place>,
+    /// When the subscriber asked to be left alone until.
+    asked_until: Option<Timestamp>,
     /// When the rate limit has room again.
     paced_until: Option<Instant>,
     /// Not to ask the store before then, since it failed.
@@ -126,6 +132,8 @@ impl Subscriber {
             flying: HashMap::new(),
             places: HashSet::new(),
             flying_bytes: 0,
+            probed: None,
+            asked_until: None,
             paced_until: None,
             quiet_until: None,
             pause: FIRST_PAUSE,
@@ -215,6 +223,7 @@ impl Subscriber {
 
     fn begin(&mut self, event: Arc<Event>, job: Job) {
         self.places.insert(event.place);
+        self.probed = (job.is_probe() && !self.served.settings.ordered).then_some(event.place);
         self.flying_bytes += event.body.len();
         let flight = self.flights.spawn(self.served.carrier.carry(event, job.attempts + 1));
         self.flying.insert(flight.id(), job);

@@ -139,6 +139,41 @@ async fn a_subscriber_that_does_not_answer_is_probed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_event_that_always_fails_does_not_hide_that_a_subscriber_is_back() {
+    let bed = Bed::new();
+    let actor = Actor::new(|_, _| failed());
+    let (_subscriber, shown) = bed.serve(SubscriberSettings { max_in_flight: 5, ..settings("crm") }, &actor);
+    bed.append(5).await;
+    bed.until(|| shown.state() == State::Probing).await;
+    actor.play(|event, _| if event.place.seq.0 == 1 { failed() } else { taken() });
+    bed.append(50).await;
+    bed.until(|| shown.counts().delivered == 54).await;
+    bed.until(|| shown.counts().dead == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_due_yet_is_a_probe_too_unless_the_subscriber_says_when() {
+    let hour = vec![Duration::from_hours(1)];
+    let bed = Bed::new();
+    let actor = Actor::new(|_, _| failed());
+    let settings = SubscriberSettings { max_in_flight: 5, retry: hour, ..settings("crm") };
+    let (_subscriber, shown) = bed.serve(settings.clone(), &actor);
+    bed.append(5).await;
+    bed.until(|| actor.seen().len() == 8).await;
+    assert_eq!(seconds(&actor.seen()), [0, 0, 0, 0, 0, 1, 3, 7]);
+    actor.play(|_, _| taken());
+    bed.until(|| shown.state() == State::Active).await;
+
+    let bed = Bed::new();
+    let busy = || (Outcome::Busy { status: 429, retry_after: Duration::from_mins(30) }, NOW);
+    let actor = Actor::new(move |_, _| busy());
+    let (_subscriber, _) = bed.serve(settings, &actor);
+    bed.append(5).await;
+    bed.until(|| actor.seen().len() == 6).await;
+    assert_eq!(seconds(&actor.seen()).last(), Some(&1800));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rate_is_kept() {
     let bed = Bed::new();
     let actor = Actor::willing();

@@ -11,6 +11,7 @@ use crate::hub::deliver::Tried;
 use crate::hub::delivery_state::{Outcome, Why, decide};
 use crate::hub::dispatch::health::Sign;
 use crate::hub::dispatch::ledger::Saved;
+use crate::hub::schedule::after;
 use crate::store::{Attempt, Fate, Place, Settled};
 
 impl Subscriber {
@@ -53,6 +54,9 @@ impl Subscriber {
     }
 
     fn feel(&mut self, job: &Job, outcome: &Outcome) {
+        if let Outcome::Busy { retry_after, .. } = outcome {
+            self.asked_until = Some(after(self.rooms.clock.now(), *retry_after));
+        }
         let sign = if outcome.is_answer() {
             Sign::Answered
         } else {

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use super::Subscriber;
 use super::job::{Job, Origin};
+use jiff::Timestamp;
+
 use crate::hub::delivery_state::Standing;
 use crate::hub::dispatch::lane::Lane;
 use crate::hub::dispatch::retries::AT_ONCE;
 use crate::hub::schedule::after;
-use crate::store::{Event, EventFilter, Replay, ReplayId, Retry, Seq, ShardId, StoreError};
+use crate::store::{Event, EventFilter, Place, Replay, ReplayId, Retry, Seq, ShardId, StoreError};
 
 /// How soon the retry set is looked at again while what is due in it is under way.
 const BLIND: Duration = Duration::from_millis(20);
@@ -85,8 +87,12 @@ impl Subscriber {
         if !self.retries.has_ready() {
             self.look_at_retries().await?;
         }
-        let retry = self.retries.first(self.rooms.clock.now(), |place| self.places.contains(&place));
+        let others = |place: Place| self.probed != Some(place) && !self.places.contains(&place);
+        let mut retry = self.retries.first(self.rooms.clock.now(), others);
         let live = if retry.is_none() { self.next_lane().await? } else { None };
+        if retry.is_none() && live.is_none() {
+            retry = self.any_probe().await?;
+        }
         if retry.is_none() && live.is_none() {
             return Ok(None);
         }
@@ -104,6 +110,21 @@ impl Subscriber {
             (None, None) => None,
         };
         Ok(next.map(|next| self.job(next)))
+    }
+
+    /// While nothing is better, a subscriber is probed with what was its last probe, or with the next of the
+    /// retry set before that is due: unless it has said itself when to come back.
+    async fn any_probe(&mut self) -> Result<Option<Place>, StoreError> {
+        let now = self.rooms.clock.now();
+        if self.health.next_probe().is_none() || self.asked_until.is_some_and(|then| then > now) {
+            return Ok(None);
+        }
+        if !self.retries.has_ready() {
+            let progress = Arc::clone(&self.rooms.progress);
+            let next = progress.due(&self.name, Timestamp::MAX, self.flying.len() + 1).await?;
+            self.retries.fetched(next, |place| self.places.contains(&place));
+        }
+        Ok(self.retries.first(now, |place| !self.places.contains(&place)))
     }
 
     fn job(&self, next: Next) -> (Arc<Event>, Job) {
