@@ -2,7 +2,9 @@
 //! gateway over HTTP, and what the SaaS saw is read from the sandbox's journal.
 
 mod app;
+mod results;
 mod stage;
+mod subscriber;
 
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -56,14 +58,19 @@ impl Play<'_> {
         let bot = self.with_gateway().await?;
         self.campaign(&bot).await?;
         self.chat(&bot).await?;
-        Ok(())
+        self.callbacks().await?;
+        self.one_call().await?;
+        self.ring_back().await?;
+        self.summary().await?;
+        self.look_on()
     }
 
     fn introduce(&self) -> Result<(), Failed> {
         let (proxy, source, saas) = (self.stage.proxy(), self.stage.source_ip, self.stage.sandbox_address);
         self.title("心耀 gateway, at work")?;
         say(format!("crm app ── unsigned ──▶ gateway {proxy}"))?;
-        say(format!("gateway ── signed, from {source} ──▶ SaaS {saas} (a sandbox: nobody is called)"))
+        say(format!("gateway ── signed, from {source} ──▶ SaaS {saas} (a sandbox: nobody is called)"))?;
+        say("crm-hook, warehouse ◀── events ── gateway ◀── callbacks ── SaaS")
     }
 
     async fn without_gateway(&self) -> Result<(), Failed> {
@@ -104,6 +111,7 @@ impl Play<'_> {
             "bot_id": bot,
             "voice": "aixia",
             "disnumber": "02066668888",
+            "team_url": self.stage.callback_url,
         });
         let called = self.app.post(Endpoint::AddTask, &task).await?;
         let task_id = text(&called.body["result"]["task_id"]);
@@ -147,13 +155,19 @@ impl Play<'_> {
         self.done(Endpoint::BotdmStop, &called, "closed")
     }
 
+    fn look_on(&self) -> Result<(), Failed> {
+        self.title("What to look at next")?;
+        let admin = self.stage.admin();
+        say(format!("how it fares   {}", self.link(format!("http://{admin}/api/v1/status"))))?;
+        say(format!("events         {}", self.link(format!("http://{admin}/api/v1/events?limit=3"))))?;
+        say(format!("metrics        {}", self.link(format!("http://{admin}/metrics"))))?;
+        say(format!("or             xinyao-gateway events --admin http://{admin}"))?;
+        say("your own       config.yaml, then: xinyao-gateway check && xinyao-gateway run")
+    }
+
     /// Waits until it is ended from outside.
     async fn stay(&self) -> Result<(), Failed> {
-        self.title("It stays up: try it")?;
-        let admin = self.stage.admin();
-        say(format!("how it fares  {}", self.link(format!("http://{admin}/api/v1/status"))))?;
-        say(format!("metrics       {}", self.link(format!("http://{admin}/metrics"))))?;
-        say("Ctrl-C ends it.")?;
+        print("\nIt stays up. Ctrl-C ends it.\n")?;
         std::future::pending().await
     }
 }

@@ -1,5 +1,6 @@
 //! The internal app of the demo: it knows the gateway's address, and nothing of keys.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -28,9 +29,8 @@ pub(super) struct Called {
 
 impl App {
     /// An app that calls `address`.
-    pub(super) fn calling(address: std::net::SocketAddr) -> Self {
-        let (host, port) = (address.ip().to_string(), address.port());
-        Self { server: Origin { scheme: Scheme::Http, host, port } }
+    pub(super) fn calling(address: SocketAddr) -> Self {
+        Self { server: origin(address) }
     }
 
     /// Posts JSON, whatever is answered.
@@ -50,6 +50,16 @@ impl App {
         succeeded(Endpoint::Outnum, called)
     }
 
+    /// Fetches the recording at `url`, which is the server's; its size in bytes.
+    pub(super) async fn recording(&self, url: &str) -> anyhow::Result<usize> {
+        let path = url.strip_prefix(&self.server.to_string()).context("the recording is elsewhere")?;
+        let answer = exchange(&self.server, Request::get(path).body(Bytes::new())?).await?;
+        if !answer.status.is_success() {
+            bail!("the recording was answered with {}", answer.status);
+        }
+        Ok(answer.body.len())
+    }
+
     async fn send(&self, endpoint: Endpoint, kind: &str, body: Bytes) -> anyhow::Result<Called> {
         let request = Request::post(endpoint.spec().path).header(CONTENT_TYPE, kind).body(body)?;
         let started = Instant::now();
@@ -57,6 +67,11 @@ impl App {
         let body = serde_json::from_slice(&answer.body).context("the answer is no JSON")?;
         Ok(Called { status: answer.status.as_u16(), body, took: started.elapsed() })
     }
+}
+
+/// A server of this process.
+pub(super) fn origin(address: SocketAddr) -> Origin {
+    Origin { scheme: Scheme::Http, host: address.ip().to_string(), port: address.port() }
 }
 
 /// §5.4.
