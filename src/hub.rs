@@ -136,6 +136,6 @@ fn conclude(taken: Result<Taken, Refusal>, mut record: Record) -> Response<Bytes
 }
 
 /// The answer to what is no request.
-pub fn reject(rejected: Rejected) -> Response<Bytes> {
+pub fn reject(rejected: Rejected, _: Peer) -> Response<Bytes> {
     Refusal::from(rejected).answer(&intake::new_id().to_string())
 }

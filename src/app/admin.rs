@@ -12,7 +12,7 @@ use super::subscribers::Served;
 use crate::admin::{self, Check, Operations, Views};
 use crate::hub::dispatch::{self, Dispatch};
 use crate::hub::{self, SubscriberSettings};
-use crate::net::listen::{self, Drain, Rejected};
+use crate::net::listen::{self, Drain, Peer, Rejected};
 use crate::net::{ListenSettings, Networks};
 use crate::proxy::Proxy;
 use crate::store::Store;
@@ -111,6 +111,6 @@ fn writable(store: &dyn Store) -> Check {
     Check { name: "store", ok: writable.is_ok(), detail }
 }
 
-fn reject(rejected: Rejected) -> Response<bytes::Bytes> {
+fn reject(rejected: Rejected, _: Peer) -> Response<bytes::Bytes> {
     crate::proxy::reject(rejected)
 }

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::net::ListenSettings;
 use crate::net::listen::{self, Drain};
-use crate::proxy::{self, Proxy};
+use crate::proxy::Proxy;
 
 /// Listeners for so many threads; the kernel spreads connections over them (SO_REUSEPORT).
 pub(super) fn bind(address: SocketAddr, threads: usize) -> io::Result<Vec<TcpListener>> {
@@ -52,8 +52,8 @@ impl Workers {
             std::thread::Builder::new().name(format!("proxy-{thread}")).spawn(move || {
                 runtime.block_on(async {
                     tokio::spawn(proxy.upkeep(thread));
-                    let serving =
-                        listen::serve(listener, &settings, proxy::reject, proxy.service(thread), drain);
+                    let (reject, service) = (proxy.rejections(thread), proxy.service(thread));
+                    let serving = listen::serve(listener, &settings, reject, service, drain);
                     tokio::select! {
                         () = serving => {}
                         _ = cut_off => tracing::warn!("requests still under way were cut off"),

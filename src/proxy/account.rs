@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -12,8 +13,10 @@ use super::answer::Answer;
 use super::call::{Answered, Call, Refused};
 use super::outgoing::Outgoing;
 use super::record::{Entered, Record};
+use super::refusal::Refusal;
 use super::worker::Worker;
-use crate::net::listen::Peer;
+use crate::net::listen::{Peer, Rejected};
+use crate::xinyao::Target;
 
 /// Names a request, in both directions.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -26,16 +29,34 @@ const MAX_ID: usize = 128;
 /// Makes a call of a request.
 pub fn begin(request: Request<Incoming>, worker: &Arc<Worker>, peer: Peer) -> Box<Call> {
     let (head, body) = request.into_parts();
-    let running = &worker.running;
-    let record = Box::new(Record {
+    let mut record = record(request_id(&head.headers), worker, peer);
+    record.method = Some(head.method.clone());
+    record.uri = worker.running.log_access.then(|| head.uri.clone());
+    Box::new(Call { head, body: Outgoing::Raw(body), worker: Arc::clone(worker), record })
+}
+
+/// The answer to what is no request. It is told like any other.
+pub fn reject(rejected: Rejected, worker: &Arc<Worker>, peer: Peer) -> Response<Bytes> {
+    let mut record = record(new_id(), worker, peer);
+    let refusal = Refusal::from(rejected);
+    let mut response = refusal.answer(&record.id);
+    record.answered(response.status());
+    record.refused = Some(refusal.reason());
+    record.bytes_out = response.body().len() as u64;
+    mark(response.headers_mut(), &record);
+    response
+}
+
+fn record(id: HeaderValue, worker: &Arc<Worker>, peer: Peer) -> Box<Record> {
+    Box::new(Record {
         started: Instant::now(),
-        id: request_id(&head.headers),
+        id,
         peer,
         client: peer.address,
         app: Arc::clone(&worker.nobody),
         target: None,
-        method: head.method.clone(),
-        uri: running.log_access.then(|| head.uri.clone()),
+        method: None,
+        uri: None,
         standing: None,
         entered: Entered::default(),
         waited: Duration::ZERO,
@@ -51,8 +72,7 @@ pub fn begin(request: Request<Incoming>, worker: &Arc<Worker>, peer: Peer) -> Bo
         upstream_failed: false,
         code: None,
         worker: Arc::clone(worker),
-    });
-    Box::new(Call { head, body: Outgoing::Raw(body), worker: Arc::clone(worker), record })
+    })
 }
 
 /// Makes an answer of what came of a call.
@@ -83,12 +103,13 @@ fn refuse(Refused { refusal, mut record, unread }: Refused) -> Response<Answer> 
 /// What the gateway adds to every answer.
 fn mark(headers: &mut HeaderMap, record: &Record) {
     headers.insert(X_REQUEST_ID, record.id.clone());
-    let Some(target) = record.target else { return };
     let app = &record.app;
-    if let Some(policy) = &app.policies[target.index()] {
-        headers.insert(RATE_LIMIT_POLICY, policy.clone());
-    }
-    if let Some(standing) = record.standing.and_then(|standing| app.limits.standing(standing)) {
+    // What is at an unknown path would be counted with the other things that the document does not have.
+    let target = record.target.unwrap_or(Target::Extra);
+    let Some(policy) = &app.policies[target.index()] else { return };
+    headers.insert(RATE_LIMIT_POLICY, policy.clone());
+    let standing = record.standing.or_else(|| app.limits.look(target));
+    if let Some(standing) = standing.and_then(|standing| app.limits.standing(standing)) {
         headers.insert(RATE_LIMIT, standing);
     }
 }

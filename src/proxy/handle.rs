@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::Response;
 use serde::Serialize;
 
 use super::Connection;
@@ -13,7 +15,7 @@ use super::running::{AccessLog, Running, StartError};
 use super::settings::Settings;
 use super::upstream::Upstream;
 use super::worker::Worker;
-use crate::net::listen::Peer;
+use crate::net::listen::{Peer, Rejected};
 
 /// How often unused connections to the upstream are looked through.
 const SWEEP: Duration = Duration::from_secs(2);
@@ -57,6 +59,12 @@ impl Proxy {
     pub fn service(&self, thread: usize) -> impl Fn(Peer) -> Connection + use<> {
         let worker = Arc::clone(&self.threads[thread].worker);
         move |peer| Connection::new(Arc::clone(&worker), peer)
+    }
+
+    /// What answers those requests that thread number `thread` accepts and that do not get to the service.
+    pub fn rejections(&self, thread: usize) -> impl Fn(Rejected, Peer) -> Response<Bytes> + use<> {
+        let worker = Arc::clone(&self.threads[thread].worker);
+        move |rejected, peer| super::account::reject(rejected, &worker.load(), peer)
     }
 
     /// What thread number `thread` has to do beside; does not end.

@@ -1,23 +1,42 @@
 //! Rate limits of one app: GCRA, several at once, narrowest first, each able to delay before it refuses.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
-use governor::clock::{Clock, DefaultClock};
+use governor::clock::{Clock, DefaultClock, QuantaInstant, Reference};
 use governor::middleware::StateInformationMiddleware;
-use governor::state::{InMemoryState, NotKeyed};
+use governor::nanos::Nanos;
+use governor::state::{InMemoryState, NotKeyed, StateStore};
 use governor::{Quota, RateLimiter};
 use http::HeaderValue;
 
 use super::settings::{Rate, RateLimit};
 use crate::xinyao::{Target, TargetSet};
 
-type Governor = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
+type Governor = RateLimiter<NotKeyed, Shared, DefaultClock, StateInformationMiddleware>;
+
+/// The governor's state, which can so be looked at as well: the governor itself charges whoever asks.
+struct Shared(Arc<InMemoryState>);
+
+impl StateStore for Shared {
+    type Key = NotKeyed;
+
+    fn measure_and_replace<T, F, E>(&self, key: &NotKeyed, f: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        self.0.measure_and_replace(key, f)
+    }
+}
 
 /// One limit.
 pub struct Limit {
     governor: Governor,
+    state: Arc<InMemoryState>,
     clock: DefaultClock,
+    start: QuantaInstant,
+    period: Duration,
     rate: Rate,
     name: String,
     targets: TargetSet,
@@ -68,8 +87,9 @@ impl Limit {
         let burst = NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN);
         // `with_period` is `None` for a period of zero alone, which is excluded above.
         let quota = Quota::with_period(period).unwrap_or(Quota::per_second(burst)).allow_burst(burst);
-        let governor = RateLimiter::direct(quota).with_middleware::<StateInformationMiddleware>();
-        Self { governor, clock: DefaultClock::default(), rate, name, targets, max_wait }
+        let (state, clock) = (Arc::<InMemoryState>::default(), DefaultClock::default());
+        let governor = Governor::new(quota, Shared(Arc::clone(&state)), clock.clone());
+        Self { governor, state, start: clock.now(), clock, period, rate, name, targets, max_wait }
     }
 
     fn ask(&self) -> Said {
@@ -77,6 +97,16 @@ impl Limit {
             Ok(state) => Said::Admitted(state.remaining_burst_capacity()),
             Err(not_until) => Said::NotFor(not_until.wait_time_from(self.clock.now())),
         }
+    }
+
+    /// How many could be let in now.
+    fn remaining(&self) -> u32 {
+        // GCRA's whole state is when the burst will be whole again; an error leaves it as it is.
+        let seen = |whole_at: Option<Nanos>| Err::<((), Nanos), u64>(whole_at.map_or(0, u64::from));
+        let whole_at = self.state.measure_and_replace(&NotKeyed::NonKey, seen).err().unwrap_or(0);
+        let missing = whole_at.saturating_sub(self.clock.now().duration_since(self.start).into());
+        let used = u128::from(missing).div_ceil(self.period.as_nanos().max(1));
+        self.rate.burst.saturating_sub(u32::try_from(used).unwrap_or(u32::MAX))
     }
 
     fn policy(&self) -> String {
@@ -133,6 +163,16 @@ impl Limits {
             }
         }
         Verdict::Admitted
+    }
+
+    /// How near `target` is to its limits, for a request that never came to them.
+    pub fn look(&self, target: Target) -> Option<Standing> {
+        let applying = self.limits.iter().enumerate().filter(|(_, limit)| limit.targets.contains(target));
+        let standings = applying.map(|(at, limit)| {
+            let remaining = limit.remaining();
+            Standing { at, remaining, reset: limit.reset(remaining) }
+        });
+        standings.min_by_key(|standing| standing.remaining)
     }
 
     /// The `RateLimit-Policy` field of answers, by target (draft-ietf-httpapi-ratelimit-headers-10 §3).
@@ -209,6 +249,18 @@ mod tests {
         let admitted = (0..9)
             .filter(|_| matches!(limits.admit(TASKLIST, 0, Duration::ZERO, &mut None), Verdict::Admitted));
         assert_eq!(admitted.count(), 4);
+    }
+
+    #[test]
+    fn looking_charges_nobody() {
+        let limits = Limits::new(&[limit(60, 3, TargetSet::ALL, Duration::ZERO)]);
+        for left in [3, 2, 1, 0] {
+            for _ in 0..5 {
+                let standing = limits.look(OUTNUM).unwrap();
+                assert_eq!((standing.remaining, standing.reset), (left, u64::from(3 - left) * 60));
+            }
+            limits.admit(OUTNUM, 0, Duration::ZERO, &mut None);
+        }
     }
 
     #[test]

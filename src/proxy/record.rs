@@ -29,8 +29,8 @@ pub struct Record {
     pub app: Arc<App>,
     /// What is called.
     pub target: Option<Target>,
-    /// Its method.
-    pub method: Method,
+    /// Its method; none, where it was no request.
+    pub method: Option<Method>,
     /// Its target as sent; kept for the access log alone.
     pub uri: Option<Uri>,
     /// How near it came to its limits.
@@ -132,7 +132,7 @@ impl Record {
             client = %self.client,
             app = %self.app.name,
             endpoint = target,
-            method = %self.method,
+            method = self.method.as_ref().map(tracing::field::display),
             path = %path,
             status = self.status(),
             outcome = self.outcome().label(),
@@ -158,7 +158,7 @@ impl Drop for Record {
         }
         let took = self.started.elapsed();
         self.worker.count(|counts| counts.add(self, took));
-        if self.uri.is_some() {
+        if self.worker.running.log_access {
             self.log(took);
         }
     }

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Act, Gateway, OUTNUM, TASKLIST, Upstream, bytes, eventually, get, ok, post, request};
+use crate::support::{
+    Act, Gateway, OUTNUM, SYNCPROMPT, TASKLIST, Upstream, bytes, eventually, get, ok, post, request,
+};
 
 /// The parameter `name` of a `RateLimit` or `RateLimit-Policy` item.
 fn parameter(field: &str, name: &str) -> u64 {
@@ -75,6 +77,9 @@ async fn every_answer_of_a_limited_app_tells_its_limits() {
         (post(TASKLIST, r#"{"app_id":"1"}"#), 200),
         (post(TASKLIST, r#"{"app_id":"2"}"#), 403),
         (post(TASKLIST, bytes(2000)), 413),
+        (post(SYNCPROMPT, "{}"), 403),
+        (get(TASKLIST), 405),
+        (get("/nowhere"), 404),
     ] {
         let answer = gateway.ask(ask).await;
         assert_eq!(answer.status, status);

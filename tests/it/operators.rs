@@ -106,6 +106,13 @@ async fn no_label_is_a_string_of_a_clients() {
 }
 
 #[tokio::test]
+async fn what_is_no_request_is_counted_too() {
+    let gateway = Gateway::to(&Upstream::start()).start();
+    gateway.raw("GET / HTTP/1.1\r\n\r\n").await.refused(400, -40001, "invalid_request");
+    gateway.counts(r#"xinyao_requests_total{app="none",endpoint="none",status="400",outcome="rejected_invalid_request"}"#, 1.0).await;
+}
+
+#[tokio::test]
 async fn status_tells_how_things_stand() {
     let upstream = Upstream::start();
     let egress = "egress: {allowed_ips: [127.0.0.1], source_ips: [127.0.0.1]}";

@@ -27,13 +27,14 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_secs(1);
 /// `make_service` makes for each; requests that do not get that far are answered by `rejections`. Returns when
 /// draining has begun and the connections have ended: those without a request under way at once, the others
 /// after its answer, and those that were still waiting to be accepted as well. Dropped before, it cuts them off.
-pub async fn serve<M, S, B>(
+pub async fn serve<R, M, S, B>(
     listener: std::net::TcpListener,
     settings: &ListenSettings,
-    rejections: fn(Rejected) -> Response<Bytes>,
+    rejections: R,
     make_service: M,
     drain: Drain,
 ) where
+    R: Fn(Rejected, Peer) -> Response<Bytes> + Send + Sync + 'static,
     M: Fn(Peer) -> S,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
     S::Future: Send + 'static,
@@ -44,7 +45,7 @@ pub async fn serve<M, S, B>(
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, address = %settings.address, "cannot listen"),
     };
-    let terms = Arc::new(Terms::new(settings, rejections));
+    let terms = Arc::new(Terms::new(settings, Box::new(rejections)));
     let mut acceptor = Acceptor { listener, exhausted: false };
     let mut arriving = JoinSet::new();
     let mut open = JoinSet::new();
@@ -69,7 +70,7 @@ pub async fn serve<M, S, B>(
             }
         };
         if let Some(Arrival { stream, peer, early }) = arrival {
-            open.spawn(Arc::clone(&terms).attend(stream, early, make_service(peer), drain.clone()));
+            open.spawn(Arc::clone(&terms).attend(stream, peer, early, make_service(peer), drain.clone()));
         }
     }
     drop(arriving);
@@ -77,7 +78,7 @@ pub async fn serve<M, S, B>(
         let peer = Peer::connected(socket, &settings.trusted_proxies);
         if !(settings.proxy_protocol && peer.trusted) {
             let early = BytesMut::new();
-            open.spawn(Arc::clone(&terms).attend(stream, early, make_service(peer), drain.clone()));
+            open.spawn(Arc::clone(&terms).attend(stream, peer, early, make_service(peer), drain.clone()));
         }
     }
     while let Some(ended) = open.join_next().await {

@@ -15,7 +15,8 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 use pin_project_lite::pin_project;
 
-use super::{Rejected, refusal};
+use super::connection::Terms;
+use super::{Peer, refusal};
 
 /// Whether a request is under way on a connection: from its head to the last of its answer.
 #[derive(Debug, Default)]
@@ -44,7 +45,8 @@ impl Drop for Mark {
 
 pub(super) struct Answerer<S> {
     pub(super) service: S,
-    pub(super) rejections: fn(Rejected) -> Response<Bytes>,
+    pub(super) peer: Peer,
+    pub(super) terms: Arc<Terms>,
     pub(super) under_way: Arc<UnderWay>,
 }
 
@@ -61,9 +63,10 @@ where
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let mark = Some(self.under_way.begin());
         match refusal::rejected(&request) {
-            Some(rejected) => {
-                Answering { mark, kind: Kind::Refused { answer: Some((self.rejections)(rejected)) } }
-            }
+            Some(rejected) => Answering {
+                mark,
+                kind: Kind::Refused { answer: Some(self.terms.reject(rejected, self.peer)) },
+            },
             None => Answering { mark, kind: Kind::Served { future: self.service.call(request) } },
         }
     }

@@ -21,7 +21,8 @@ use super::guard::Guard;
 use super::head::Limits;
 use super::linger::linger;
 use super::patience::Patience;
-use super::{Drain, Rejected};
+use super::{Drain, Peer, Rejected};
+
 use crate::net::ListenSettings;
 
 /// hyper's own default; up to it the fields of a head are kept on the stack while it is read.
@@ -29,16 +30,19 @@ const HYPERS_MAX_HEADERS: usize = 100;
 /// How much of a body hyper reads at most at a time, and how much of an answer it keeps to be written.
 const MIN_BUFFER: usize = 64 << 10;
 
+/// What answers a request of a peer's that does not get to the service.
+type Rejections = Box<dyn Fn(Rejected, Peer) -> Response<Bytes> + Send + Sync>;
+
 /// What holds for all connections of a listener.
 pub(super) struct Terms {
     http: Builder,
     limits: Limits,
     pub(super) header_timeout: Duration,
-    rejections: fn(Rejected) -> Response<Bytes>,
+    rejections: Rejections,
 }
 
 impl Terms {
-    pub(super) fn new(settings: &ListenSettings, rejections: fn(Rejected) -> Response<Bytes>) -> Self {
+    pub(super) fn new(settings: &ListenSettings, rejections: Rejections) -> Self {
         let mut http = Builder::new();
         // hyper's own limits lie outside those of the guard, which has answers for who runs into them.
         http.header_read_timeout(None);
@@ -54,10 +58,16 @@ impl Terms {
         }
     }
 
-    /// Answers the requests that come by `stream`, of which `early` has been read already.
+    /// The answer to a request of `peer`'s that does not get to the service.
+    pub(super) fn reject(&self, rejected: Rejected, peer: Peer) -> Response<Bytes> {
+        (self.rejections)(rejected, peer)
+    }
+
+    /// Answers the requests of `peer`'s that come by `stream`, of which `early` has been read already.
     pub(super) async fn attend<S, B>(
         self: Arc<Self>,
         stream: TcpStream,
+        peer: Peer,
         early: BytesMut,
         service: S,
         drain: Drain,
@@ -69,7 +79,7 @@ impl Terms {
         let under_way = Arc::<UnderWay>::default();
         let patience = Patience::new(self.header_timeout);
         let guard = Guard::new(stream, early, self.limits, patience, Arc::clone(&under_way), drain.clone());
-        let answerer = Answerer { service, rejections: self.rejections, under_way };
+        let answerer = Answerer { service, peer, terms: Arc::clone(&self), under_way };
         let mut connection = self.http.serve_connection(TokioIo::new(guard), answerer);
         let mut draining = pin!(drain.started());
         let mut told = false;

@@ -104,7 +104,7 @@ impl Client {
     }
 }
 
-fn rejection(rejected: Rejected) -> Response<Bytes> {
+fn rejection(rejected: Rejected, _: Peer) -> Response<Bytes> {
     let status = match rejected {
         Rejected::HeadTooSlow => StatusCode::REQUEST_TIMEOUT,
         Rejected::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
