@@ -76,7 +76,7 @@ pub enum Unusable {
 }
 
 /// Brings events to one subscriber over the network.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Courier {
     template: Arc<Template>,
     client: Client,

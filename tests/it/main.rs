@@ -10,6 +10,7 @@ mod callbacks;
 mod clock;
 mod command_line;
 mod config;
+mod deliveries;
 mod demo;
 mod egress;
 mod framing;

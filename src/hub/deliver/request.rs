@@ -14,7 +14,6 @@ use crate::store::Event;
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("xinyao-gateway/", env!("CARGO_PKG_VERSION")));
 
 /// What is the same in every request to one subscriber.
-#[derive(Debug)]
 pub(super) struct Template {
     url: Uri,
     headers: HeaderMap,
@@ -28,7 +27,9 @@ impl Template {
         let mut headers = HeaderMap::from_iter([(USER_AGENT, AGENT)]);
         for (name, value) in &settings.headers {
             let field = (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str()));
-            let (Ok(name), Ok(value)) = field else { return Err(Unusable::Header(name.clone())) };
+            let (Ok(name), Ok(mut value)) = field else { return Err(Unusable::Header(name.clone())) };
+            // It may hold a secret.
+            value.set_sensitive(true);
             headers.insert(name, value);
         }
         Ok(Self {

@@ -1,6 +1,7 @@
 mod actor;
 mod bed;
 mod property;
+mod whole;
 
 use std::time::Duration;
 
