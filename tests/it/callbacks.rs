@@ -6,7 +6,7 @@ use std::time::Duration;
 use xinyao_gateway::store::{Event, Log, MemoryStore, Seq, ShardId, StoreError};
 
 use crate::support::{
-    Builder, Gateway, Line, TOKEN, bytes, callback, eventually, get, logged, post, request, within,
+    Binary, Builder, Gateway, Line, TOKEN, bytes, callback, eventually, get, logged, post, request, within,
 };
 
 const RECORD: &str = r#"{"task_id":"5682792453545984","call_sn":"17","bot_id":"1","calls":[{"num":"13800138000","state":775}]}"#;
@@ -213,4 +213,31 @@ async fn many_at_once_are_all_kept() {
     let answers = tokio::time::timeout(Duration::from_secs(20), futures_util::future::join_all(pushes)).await;
     assert!(answers.unwrap().iter().all(|answer| answer.status == 200));
     assert_eq!(kept(&store).await.len(), 200);
+}
+
+#[test]
+fn callback_url_prints_what_the_listener_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yaml");
+    let config = gateway().0.with("callbacks: {public_url: \"https://gw.example.com/\"}").text();
+    std::fs::write(&file, config).unwrap();
+    let run = |arguments: &[&str]| {
+        let output =
+            Binary::command().arg("callback-url").args(arguments).arg("--config").arg(&file).output();
+        let output = output.unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let url = |label| format!("https://gw.example.com{}\n", callback(label));
+    assert_eq!(run(&["--app", "crm"]), (Some(0), url(None), String::new()));
+    assert_eq!(run(&["--app", "crm", "--label", "vip"]), (Some(0), url(Some("vip")), String::new()));
+    for (wrong, hint) in [
+        (&["--app", "erp"][..], "there is crm"),
+        (&["--app", "crm", "--label", "a b"], "no label"),
+        (&[], "--app"),
+    ] {
+        let (status, out, err) = run(wrong);
+        assert_eq!((status, out.as_str()), (Some(2), ""));
+        assert!(err.contains(hint), "{err}");
+    }
 }
