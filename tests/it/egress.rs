@@ -228,6 +228,27 @@ async fn http_2_is_spoken_where_the_upstream_chooses_it() {
 }
 
 #[tokio::test]
+async fn over_http_2_requests_are_given_up_one_by_one() {
+    let authority = Authority::new();
+    let upstream = Http2Upstream::start(authority.acceptor("127.0.0.1", &["h2"])).await;
+    let file = format!("upstream: {{ca_file: {}, response_timeout: 500ms}}", authority.file());
+    let gateway = Gateway::at(&format!("https://{}", upstream.address)).with(file).start();
+    let hanging = format!("{OUTNUM}?hang");
+    gateway.post(&hanging, "{}").await.refused(504, -50401, "upstream_timeout");
+    eventually(async || upstream.given_up() == 1).await;
+    let mut line = gateway.line().await;
+    line.send(post(&hanging, "{}").to_bytes()).await;
+    eventually(async || upstream.asked().len() == 2).await;
+    drop(line);
+    eventually(async || upstream.given_up() == 2).await;
+    // Neither took the connection along.
+    assert_eq!(gateway.post(OUTNUM, "{}").await.status, 200);
+    let threads = std::thread::available_parallelism().unwrap().get();
+    assert!(upstream.accepted() <= threads, "{} connections", upstream.accepted());
+    gateway.counts(r#"xinyao_in_flight{app="crm"}"#, 0.0).await;
+}
+
+#[tokio::test]
 async fn http_2_may_be_forbidden() {
     let authority = Authority::new();
     let upstream = Http2Upstream::start(authority.acceptor("127.0.0.1", &["h2", "http/1.1"])).await;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use crate::support::{Binary, Gateway, Line, TASKLIST, Upstream, eventually, get, post};
+use crate::support::{Binary, Gateway, Line, OUTNUM, TASKLIST, Upstream, bytes, eventually, get, post};
 
 #[tokio::test]
 async fn on_sigterm_what_is_under_way_finishes_and_the_exit_is_clean() {
@@ -160,5 +160,31 @@ log: {level: trace}
     assert!(log.iter().any(|line| line.contains("tasklist")), "{log:#?}");
     for line in log {
         assert!(!line.contains("the-a"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn log_lines_are_json_where_that_is_asked_for() {
+    let upstream = Upstream::start();
+    let mut gateway = Binary::run(Gateway::to(&upstream).with("log: {format: json}"));
+    let id = "the-id-of-this-request";
+    post(TASKLIST, "{}").header("x-request-id", id).send(gateway.proxy).await;
+    gateway.signal("TERM");
+    gateway.ended().await;
+    let log = gateway.log();
+    let lines: Vec<serde_json::Value> =
+        log.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
+    let of_request: Vec<_> = lines.iter().filter(|line| line["id"] == id).collect();
+    assert_eq!(of_request.len(), 1, "{log:#?}");
+    assert_eq!((&of_request[0]["app"], &of_request[0]["status"]), (&"crm".into(), &200.into()));
+}
+
+#[tokio::test]
+async fn a_client_reads_its_refusal_though_its_upload_is_not_read() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::to(&upstream).crm("endpoints: [tasklist]").start();
+    for _ in 0..10 {
+        let upload = post(OUTNUM, bytes(4 << 20));
+        gateway.ask(upload).await.refused(403, -40302, "endpoint_not_allowed");
     }
 }

@@ -34,7 +34,7 @@ impl Binary {
     pub fn run_as(builder: Builder, script: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("gateway.db");
-        let builder = builder.with(format!("store: {{path: {}}}\nlog: {{format: text}}", store.display()));
+        let builder = builder.with(format!("store: {{path: {}}}", store.display()));
         let file = folder.path().join("config.yaml");
         std::fs::write(&file, builder.text()).unwrap();
         let mut child = Command::new("sh")
@@ -108,8 +108,9 @@ impl Drop for Binary {
     }
 }
 
-/// Proxy and admin listener, of the line that says that it is ready.
+/// Proxy and admin listener, of the line that says that it is ready, in either format.
 fn addresses_of(line: &str) -> Option<(SocketAddr, SocketAddr)> {
-    let value = |name: &str| line.split(name).nth(1)?.split_whitespace().next()?.parse().ok();
-    Some((value(" proxy=")?, value(" admin=")?))
+    let words = || line.split([' ', '"', ',', '=', '{', '}']).filter(|word| !matches!(*word, "" | ":"));
+    let value = |name: &str| words().skip_while(|word| *word != name).nth(1)?.parse().ok();
+    Some((value("proxy")?, value("admin")?))
 }
