@@ -8,6 +8,7 @@ use http::StatusCode;
 use http::header::{ACCEPT, CONTENT_TYPE};
 
 use self::support::{Api, TOKEN};
+use crate::xinyao::callback::Kind;
 
 #[tokio::test]
 async fn without_the_token_nothing_is_told_but_health() {
@@ -67,4 +68,26 @@ async fn metrics_come_in_the_format_that_is_asked_for() {
     let open = api.get_with("/metrics", ACCEPT.as_str(), "application/openmetrics-text;version=1.0.0").await;
     assert_eq!(open.headers[CONTENT_TYPE], "application/openmetrics-text; version=1.0.0; charset=utf-8");
     assert!(open.text().ends_with("# EOF\n") && !plain.text().contains("# EOF"));
+}
+
+/// Each row of the document's table leads to a handler, by the method that it names.
+#[tokio::test]
+async fn what_the_document_lists_is_there() {
+    let api = Api::new();
+    let (event, _) = api.event(Kind::CallRecord, 0);
+    let document = api.get("/openapi.json").await.json();
+    let mut seen = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in ["get", "post"] {
+            if item[method]["tags"][0] != "admin" {
+                continue;
+            }
+            let path = path.replace("{name}", "crm").replace("{id}", &event.to_string());
+            let status = api.send(&method.to_ascii_uppercase(), &path, "").await.status;
+            // A body that is wanted is missing.
+            assert!(status.is_success() || status == StatusCode::BAD_REQUEST, "{method} {path}: {status}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 19);
 }

@@ -19,7 +19,7 @@ pub(super) fn status(status: &Value) -> String {
     let (backlog, store) = (&status["backlog"], &status["store"]);
     if backlog.is_object() {
         text += &format!(
-            "backlog  {} events, the oldest since {}; {} dead letters\n",
+            "backlog  {} deliveries, the oldest waiting for {}; {} dead letters\n",
             plain(&backlog["events"]),
             span(&backlog["oldest_age_seconds"]),
             plain(&backlog["dead_letters"])

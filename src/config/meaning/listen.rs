@@ -77,9 +77,10 @@ fn callbacks_key(file: &File, report: &mut Report) {
         let help = "it signs callback URLs: set `callbacks.key` to the output of `openssl rand -hex 32`";
         report.fault(place, message).help(help);
     } else {
-        let message = "without `callbacks.key` no callback URL can be made, and none is accepted";
+        let message =
+            "without `callbacks.key` anybody who reaches the callbacks listener can make a callback URL";
         report
             .warning(keys.place, message)
-            .help("set `callbacks.key`, or ignore this if nothing pushes here");
+            .help("set `callbacks.key`, or ignore this if nothing but this host pushes here");
     }
 }
