@@ -21,7 +21,7 @@ mod handle;
 mod in_flight;
 mod lane;
 mod limiting;
-mod limits;
+pub mod limits;
 mod metrics;
 mod outgoing;
 mod pool;
@@ -63,6 +63,7 @@ pub use self::clock::parse_date;
 pub use self::handle::{EgressStatus, Proxy, SourceStatus, Status, UpstreamStatus};
 pub use self::metrics::Metrics;
 pub use self::refusal::Refusal;
+pub use self::routing::target;
 pub use self::running::{AccessLog, StartError};
 pub use self::settings::{AppSettings, LimitSettings, Rate, RateLimit, Settings, UpstreamSettings};
 

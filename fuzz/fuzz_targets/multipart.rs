@@ -8,7 +8,8 @@ use libfuzzer_sys::fuzz_target;
 use xinyao_gateway::proxy::tenant::{Denied, MultipartScan, Tenants};
 
 fn verdict(quoted: bool, chunks: impl IntoIterator<Item = impl AsRef<[u8]>>) -> (Result<(), Denied>, bool) {
-    let boundary = if quoted { "multipart/form-data; boundary=\"XbX\"" } else { "multipart/form-data; boundary=XbX" };
+    let boundary =
+        if quoted { "multipart/form-data; boundary=\"XbX\"" } else { "multipart/form-data; boundary=XbX" };
     let tenants = Arc::new(Tenants::new(&["1".to_owned(), "22".to_owned()]));
     let mut scan = match MultipartScan::new(&HeaderValue::from_static(boundary), tenants) {
         Ok(scan) => scan,

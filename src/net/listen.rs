@@ -16,7 +16,7 @@ mod body;
 mod connection;
 mod drain;
 mod guard;
-mod head;
+pub mod head;
 mod linger;
 mod patience;
 pub mod proxy_header;

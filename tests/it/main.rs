@@ -12,6 +12,7 @@ mod command_line;
 mod config;
 mod deliveries;
 mod demo;
+mod documents;
 mod egress;
 mod framing;
 mod inbound;

@@ -18,14 +18,16 @@ const MAX_NAME: usize = 32 << 10;
 
 /// What a head is held to.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) max_headers: usize,
-    pub(super) max_bytes: usize,
+pub struct Limits {
+    /// Most fields.
+    pub max_headers: usize,
+    /// It must end before this many bytes.
+    pub max_bytes: usize,
 }
 
 /// Where a request's body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
+pub enum Framing {
     /// After this many bytes.
     Length(u64),
     /// Where its chunks say.
@@ -34,16 +36,16 @@ pub(super) enum Framing {
 
 /// A head that may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Head {
+pub struct Head {
     /// Its length, the empty line included.
-    pub(super) len: usize,
+    pub len: usize,
     /// How the body behind it is framed.
-    pub(super) framing: Framing,
+    pub framing: Framing,
 }
 
 /// The check of one head, which may be given in pieces.
 #[derive(Debug, Default)]
-pub(super) struct HeadCheck {
+pub struct HeadCheck {
     /// Where the line begins that has yet to end.
     line: usize,
     /// How far its end has been looked for.
@@ -63,13 +65,16 @@ enum Version {
 
 impl HeadCheck {
     /// Whether it has been given nothing yet.
-    pub(super) fn is_fresh(&self) -> bool {
+    pub fn is_fresh(&self) -> bool {
         self.searched == 0
     }
 
     /// Looks at `bytes`, which begin with the head and with whatever was given before; `None` when the head
     /// does not end in them.
-    pub(super) fn advance(&mut self, bytes: &[u8], limits: Limits) -> Result<Option<Head>, Rejected> {
+    ///
+    /// # Errors
+    /// It must not go on.
+    pub fn advance(&mut self, bytes: &[u8], limits: Limits) -> Result<Option<Head>, Rejected> {
         while let Some(offset) = memchr(b'\n', &bytes[self.searched..]) {
             let end = self.searched + offset;
             if end >= limits.max_bytes {

@@ -1,0 +1,77 @@
+//! What is written for people keeps up with the program.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::support::{Gateway, Sandbox, TASKLIST};
+
+#[tokio::test]
+async fn every_metric_is_explained() {
+    let sandbox = Sandbox::start().await;
+    let gateway = Gateway::before(&sandbox).start();
+    gateway.post(TASKLIST, r#"{"app_id":"a"}"#).await;
+    let page = std::fs::read_to_string("docs/operations.md").unwrap();
+    let metrics = gateway.operate("/metrics").await.text();
+    let names: BTreeSet<&str> = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .filter(|name| name.starts_with("xinyao_") || name.starts_with("process_"))
+        .collect();
+    assert!(names.len() > 10, "{metrics}");
+    let missing: Vec<_> = names.iter().filter(|name| !page.contains(&format!("`{name}"))).collect();
+    assert!(missing.is_empty(), "docs/operations.md says nothing of {missing:?}");
+}
+
+#[test]
+fn both_readmes_say_the_same() {
+    let [english, chinese] =
+        ["README.md", "README.zh-CN.md"].map(|path| std::fs::read_to_string(path).unwrap());
+    let links = |text: &str| -> Vec<String> {
+        links(text).into_iter().filter(|link| !link.starts_with("README")).collect()
+    };
+    assert_eq!(links(&english), links(&chinese));
+    assert_eq!(shape(&english), shape(&chinese));
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut pages = vec![PathBuf::from("README.md"), "README.zh-CN.md".into(), "CHANGELOG.md".into()];
+    for folder in ["docs", "docs/decisions"] {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        pages.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    }
+    for page in pages {
+        let folder = page.parent().unwrap_or(Path::new(""));
+        for link in links(&std::fs::read_to_string(&page).unwrap()) {
+            let file = link.split('#').next().unwrap_or_default();
+            let outside = link.contains("://") || file.is_empty();
+            assert!(outside || folder.join(file).exists(), "{}: {link} leads nowhere", page.display());
+        }
+    }
+}
+
+/// The targets of a page's links.
+fn links(text: &str) -> Vec<String> {
+    let targets = text.split("](").skip(1);
+    targets.filter_map(|rest| rest.split_once(')')).map(|(target, _)| target.to_owned()).collect()
+}
+
+/// What two translations have in common: levels of headings, rows of tables, and code without its comments.
+fn shape(text: &str) -> Vec<String> {
+    let mut code = false;
+    let lines = text.lines().filter_map(|line| {
+        if line.starts_with("```") {
+            code = !code;
+            return Some(line.to_owned());
+        }
+        if code {
+            let end = line.find("  #").unwrap_or(line.len());
+            return Some(line[..end].trim_end().to_owned());
+        }
+        match line.split(' ').next()? {
+            mark if mark.starts_with('#') || mark == "|" || mark == "-" => Some(mark.to_owned()),
+            _ => None,
+        }
+    });
+    lines.collect()
+}
