@@ -9,9 +9,13 @@
 //! The traits are what others need: [`Intake`] the callbacks listener, [`Log`] and [`Progress`] the
 //! dispatcher, [`Query`] and [`Operate`] the operators. `suite.rs` holds what every store must satisfy.
 
+mod embedded;
 mod event;
+mod figures;
+mod log;
 mod memory;
 mod settings;
+mod sqlite;
 mod standing;
 #[cfg(test)]
 mod suite;
@@ -22,11 +26,14 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+pub use self::embedded::{EmbeddedStore, open};
 pub use self::event::{
     Appended, Attempt, Batch, DeadLetter, Delivery, DeliveryState, DuplicateKey, Event, EventDetail,
     EventFilter, EventId, EventSummary, Fate, Gap, NewEvent, Page, Place, Replay, ReplayId, Retry, Seq,
     Settled, ShardId, Start, SubscriberFigures, SubscriberState,
 };
+pub use self::figures::{CommitMetrics, Commits};
+pub use self::log::Recovered;
 pub use self::memory::MemoryStore;
 pub use self::settings::Settings;
 

@@ -89,12 +89,12 @@ fn after(seconds: i64) -> Timestamp {
     start() + SignedDuration::from_secs(seconds)
 }
 
-fn place(seq: u64) -> Place {
+pub(crate) fn place(seq: u64) -> Place {
     Place { shard: SHARD, seq: Seq(seq) }
 }
 
 /// The `number`th event of a test: it comes `number` seconds after the start.
-fn event(number: u64) -> NewEvent {
+pub(crate) fn event(number: u64) -> NewEvent {
     NewEvent {
         id: EventId(Uuid::from_u128(u128::from(number))),
         received_at: after(number.try_into().unwrap()),
@@ -109,20 +109,20 @@ fn event(number: u64) -> NewEvent {
     }
 }
 
-async fn keep(store: &Arc<dyn Store>, new: NewEvent) -> Place {
+pub(crate) async fn keep(store: &Arc<dyn Store>, new: NewEvent) -> Place {
     match store.append(new).await.unwrap() {
         Appended::Kept(place) => place,
         Appended::Duplicate(id) => panic!("taken for a duplicate of {id}"),
     }
 }
 
-async fn fill(store: &Arc<dyn Store>, count: u64) {
+pub(crate) async fn fill(store: &Arc<dyn Store>, count: u64) {
     for number in 1..=count {
         keep(store, event(number)).await;
     }
 }
 
-async fn subscribe(store: &Arc<dyn Store>, name: &str) -> Seq {
+pub(crate) async fn subscribe(store: &Arc<dyn Store>, name: &str) -> Seq {
     open(store, name, Start::Since(start())).await
 }
 
@@ -133,11 +133,11 @@ async fn open(store: &Arc<dyn Store>, name: &str, start: Start) -> Seq {
     state.frontiers[0].1
 }
 
-async fn read(store: &Arc<dyn Store>, from: u64) -> Vec<Arc<Event>> {
+pub(crate) async fn read(store: &Arc<dyn Store>, from: u64) -> Vec<Arc<Event>> {
     store.read(SHARD, Seq(from), 1000, 1 << 20).await.unwrap().events
 }
 
-fn seqs(events: &[Arc<Event>]) -> Vec<u64> {
+pub(crate) fn seqs(events: &[Arc<Event>]) -> Vec<u64> {
     events.iter().map(|event| event.place.seq.0).collect()
 }
 

@@ -25,5 +25,6 @@ mod rights;
 mod rooms;
 mod signing;
 mod smoke;
+mod store_kill;
 mod streaming;
 mod support;

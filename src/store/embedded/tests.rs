@@ -1,0 +1,203 @@
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::store::log::disk::DiskFile;
+use crate::store::suite::{self, House};
+use crate::store::{Store, StoreError};
+
+/// A disk that can be full.
+struct Fillable {
+    folder: Folder,
+    full: Arc<AtomicBool>,
+}
+
+struct FillableFile {
+    file: Arc<dyn DiskFile>,
+    full: Arc<AtomicBool>,
+}
+
+impl Fillable {
+    fn file(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        Arc::new(FillableFile { file, full: Arc::clone(&self.full) })
+    }
+}
+
+impl Disk for Fillable {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.folder.list()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.file(self.folder.create(name)?))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.file(self.folder.open(name)?))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.folder.remove(name)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.folder.sync()
+    }
+}
+
+impl DiskFile for FillableFile {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read_at(offset, buffer)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if self.full.load(Ordering::Relaxed) {
+            self.file.write_at(offset, &bytes[..bytes.len() / 2])?;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.file.write_at(offset, bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.file.truncate(len)
+    }
+}
+
+/// A folder with the store in it. Each group gets a segment of its own, so that any of them can be removed.
+struct Embedded {
+    folder: tempfile::TempDir,
+    full: Arc<AtomicBool>,
+    store: Option<Arc<EmbeddedStore>>,
+}
+
+impl Embedded {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), full: Arc::default(), store: None }
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            path: self.folder.path().join("gateway.db"),
+            retention: Duration::from_hours(7 * 24),
+            max_size_bytes: 1 << 30,
+        }
+    }
+
+    fn start(&mut self) -> Recovered {
+        let settings = self.settings();
+        let folder = Folder::new(log_folder(&settings.path)).unwrap();
+        let disk = Fillable { folder, full: Arc::clone(&self.full) };
+        let (store, recovered) = open_on(&settings, Arc::new(disk), 65).unwrap();
+        self.store = Some(Arc::new(store));
+        recovered
+    }
+
+    fn store(&self) -> Arc<EmbeddedStore> {
+        Arc::clone(self.store.as_ref().unwrap())
+    }
+}
+
+impl House for Embedded {
+    async fn open(&mut self) -> Arc<dyn Store> {
+        self.start();
+        self.store()
+    }
+
+    async fn reopen(&mut self) -> Option<Arc<dyn Store>> {
+        self.store().close().await;
+        assert_eq!(self.start().damaged, []);
+        Some(self.store())
+    }
+
+    async fn remove_before(&mut self, seq: Seq) {
+        self.store().act(move |work| work.expire(seq, Timestamp::now())).await.unwrap();
+    }
+
+    fn refuse(&mut self, refuse: bool) {
+        self.full.store(refuse, Ordering::Relaxed);
+        self.store().shared.full.store(refuse, Ordering::Relaxed);
+    }
+}
+
+suite::suite!(Embedded::new());
+
+#[tokio::test]
+async fn a_lost_index_is_made_again() {
+    let mut house = Embedded::new();
+    let store = house.open().await;
+    suite::fill(&store, 50).await;
+    house.store().close().await;
+    for suffix in ["", "-wal", "-shm"] {
+        std::fs::remove_file(house.folder.path().join(format!("gateway.db{suffix}"))).ok();
+    }
+    assert_eq!(house.start().indexed, 50);
+    let page = house.store().sql(|questions| questions.events(&Default::default(), 99, None)).await.unwrap();
+    assert_eq!(page.rows.len(), 50);
+}
+
+#[tokio::test]
+async fn a_lost_log_is_told_of() {
+    let mut house = Embedded::new();
+    let store = house.open().await;
+    suite::fill(&store, 5).await;
+    suite::subscribe(&store, "hook").await;
+    house.store().close().await;
+    std::fs::remove_dir_all(log_folder(&house.settings().path)).unwrap();
+    house.start();
+    let page = house.store().sql(|questions| questions.events(&Default::default(), 99, None)).await.unwrap();
+    assert_eq!(page.rows.len(), 0);
+    let store: Arc<dyn Store> = house.store();
+    assert_eq!(suite::keep(&store, suite::event(6)).await, suite::place(1));
+    assert_eq!(suite::read(&store, 1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn max_size_is_the_end_of_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        path: folder.path().join("gateway.db"),
+        retention: Duration::from_hours(1),
+        max_size_bytes: 1 << 20,
+    };
+    let store: Arc<dyn Store> = Arc::new(open(&settings).unwrap().0);
+    let large = || crate::store::NewEvent { body: vec![0; 100_000].into(), ..suite::event(1) };
+    let mut kept = 0;
+    let refused = loop {
+        match store.append(large()).await {
+            Ok(_) => kept += 1,
+            Err(error) => break error,
+        }
+        assert!(kept < 20);
+    };
+    assert!(matches!(refused, StoreError::Full(_)) && matches!(store.writable(), Err(StoreError::Full(_))));
+    assert_eq!(suite::read(&store, 1).await.len(), kept);
+    let (bytes, most) = store.size().await.unwrap();
+    assert!(bytes <= most && most == 1 << 20);
+}
+
+#[tokio::test]
+async fn retention_goes_by_age_and_whole_segments() {
+    let mut house = Embedded::new();
+    let store = house.open().await;
+    let now = Timestamp::now();
+    let day = jiff::SignedDuration::from_hours(24);
+    for (number, age) in [(1, 9), (2, 8), (3, 6), (4, 1)] {
+        let event = crate::store::NewEvent { received_at: now - day * age, ..suite::event(number) };
+        suite::keep(&store, event).await;
+    }
+    house.store().act(move |work| Ok(work.sweep(now))).await.unwrap();
+    assert_eq!(suite::seqs(&suite::read(&store, 1).await), [3, 4]);
+    house.store().act(move |work| Ok(work.sweep(now + day * 2))).await.unwrap();
+    assert_eq!(suite::seqs(&suite::read(&store, 1).await), [4]);
+}

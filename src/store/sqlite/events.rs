@@ -1,0 +1,87 @@
+//! Events become rows.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+
+use super::link::{Classes, bucket};
+use super::schema::{BLOCK, set_progress, signed};
+use super::settle::unreadable;
+use crate::store::log::record::{code, nanos};
+use crate::store::log::{Run, Shelf, Stored};
+use crate::store::{Seq, StoreError};
+
+/// Most events of a transaction, and most bytes of their bodies that are in memory for it.
+pub(in crate::store) const MAX_EVENTS: usize = 16_384;
+pub(in crate::store) const MAX_BYTES: usize = 32 << 20;
+
+/// What a block has of a class: how many, the earliest and the latest.
+type Tallies = BTreeMap<(u64, i64), (u64, i64, i64)>;
+
+/// Takes a run of events in, and says so.
+pub(super) fn insert(connection: &Connection, classes: &mut Classes, run: &Run) -> rusqlite::Result<()> {
+    let mut rows =
+        connection.prepare_cached("INSERT OR REPLACE INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let mut keys = connection.prepare_cached("INSERT OR REPLACE INTO duplicate VALUES (?, ?, ?, ?, ?)")?;
+    let mut tallies = Tallies::new();
+    for Stored { event, key } in &run.events {
+        let (seq, at) = (event.place.seq, nanos(event.received_at));
+        let class = classes.of(connection, &event.app, code(event.kind))?;
+        let id = event.id.0.as_bytes();
+        let size = signed(event.body.len() as u64);
+        let (label, task_id, call_sn) = (event.label.as_deref(), &event.task_id, &event.call_sn);
+        rows.execute((signed(seq.0), id, at, class, label, task_id, call_sn, size))?;
+        if let Some(key) = key {
+            keys.execute((bucket(at), key, signed(seq.0), id, at))?;
+        }
+        let tally = tallies.entry((seq.0 / BLOCK, class)).or_insert((0, at, at));
+        *tally = (tally.0 + 1, tally.1.min(at), tally.2.max(at));
+    }
+    tally(connection, tallies)?;
+    set_indexed(connection, run.next)
+}
+
+pub(super) fn set_indexed(connection: &Connection, seq: Seq) -> rusqlite::Result<()> {
+    set_progress(connection, "indexed", seq.0)
+}
+
+fn tally(connection: &Connection, tallies: Tallies) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO tally VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET events = events + excluded.events,
+         early = min(early, excluded.early), late = max(late, excluded.late)",
+    )?;
+    for ((block, class), (events, early, late)) in tallies {
+        statement.execute((signed(block), class, signed(events), early, late))?;
+    }
+    Ok(())
+}
+
+/// Lets go of all that can be had again from the log, and of what is about events that it does not have.
+pub(in crate::store) fn clear(connection: &Connection, tail: Seq) -> rusqlite::Result<()> {
+    let transaction = connection.unchecked_transaction()?;
+    transaction.execute_batch(
+        "DELETE FROM event WHERE seq NOT IN (SELECT seq FROM kept); DELETE FROM tally;
+         DELETE FROM duplicate; DELETE FROM progress WHERE name = 'indexed';",
+    )?;
+    for table in ["attempt", "retry", "dead"] {
+        transaction.execute(&format!("DELETE FROM {table} WHERE seq >= ?"), [signed(tail.0)])?;
+    }
+    transaction.commit()
+}
+
+/// Takes in what stands in the log from `from` on.
+pub(in crate::store) fn catch_up(
+    connection: &Connection,
+    shelf: &Shelf,
+    mut from: Seq,
+) -> Result<(), StoreError> {
+    let mut classes = Classes::default();
+    while from < shelf.tail() {
+        let run = shelf.read(from, MAX_EVENTS, MAX_BYTES).map_err(|error| unreadable(&error))?;
+        let transaction = connection.unchecked_transaction().map_err(|error| super::told(&error))?;
+        insert(&transaction, &mut classes, &run).map_err(|error| super::told(&error))?;
+        transaction.commit().map_err(|error| super::told(&error))?;
+        from = run.next;
+    }
+    Ok(())
+}
