@@ -67,6 +67,9 @@ fn open_on(
     let connection = schema::open(&path)?;
     let floor = Seq(schema::progress(&connection, "floor").map_err(|error| told(&error))?);
     let (shelf, mut recovered) = recover(disk, SHARD, floor).map_err(|error| failed(&path, &error))?;
+    for gap in &recovered.damaged {
+        tracing::error!(from = gap.from.0, until = gap.until.0, "the disk has lost events that were kept");
+    }
     recovered.indexed = catch_up(&connection, &shelf)?;
 
     let (commands, receiver) = channel();
