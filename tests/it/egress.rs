@@ -206,6 +206,23 @@ async fn an_upstream_with_tls_is_known_by_the_ca_file() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_never_shakes_hands_is_unreachable_after_connect_timeout() {
+    let silent = Upstream::by_hand();
+    let url = format!("https://{}", silent.address);
+    let gateway = Gateway::at(&url).with("upstream: {connect_timeout: 200ms}").start();
+    let message = gateway.post(OUTNUM, "{}").await.refused(502, -50201, "upstream_unreachable");
+    assert!(message.contains("TLS"), "{message}");
+}
+
+#[tokio::test]
+async fn an_upstream_may_have_an_ipv6_address() {
+    let upstream = Upstream::at("[::1]:0");
+    let gateway = Gateway::to(&upstream).start();
+    assert_eq!(gateway.post(OUTNUM, "{}").await.status, 200);
+    assert_eq!(upstream.only().header("host"), upstream.address.to_string());
+}
+
+#[tokio::test]
 async fn http_2_is_spoken_where_the_upstream_chooses_it() {
     let authority = Authority::new();
     let upstream = Http2Upstream::start(authority.acceptor("127.0.0.1", &["h2", "http/1.1"])).await;

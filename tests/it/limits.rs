@@ -104,6 +104,21 @@ async fn a_limit_with_max_wait_delays_before_it_refuses() {
 }
 
 #[tokio::test]
+async fn a_delayed_request_counts_as_under_way_until_its_client_goes() {
+    let upstream = Upstream::start();
+    let app = "rate_limits: [{limit: 1/m, burst: 1, max_wait: 2m}], max_in_flight: 1";
+    let gateway = Gateway::to(&upstream).crm(app).start();
+    assert_eq!(gateway.post(TASKLIST, "{}").await.status, 200);
+    let mut line = gateway.line().await;
+    line.send(post(TASKLIST, "{}").to_bytes()).await;
+    gateway.counts(r#"xinyao_in_flight{app="crm"}"#, 1.0).await;
+    gateway.post(TASKLIST, "{}").await.refused(429, -42902, "too_many_in_flight");
+    drop(line);
+    gateway.counts(r#"xinyao_in_flight{app="crm"}"#, 0.0).await;
+    assert_eq!(upstream.seen().len(), 1);
+}
+
+#[tokio::test]
 async fn all_apps_together_have_a_limit() {
     let upstream = Upstream::start();
     let gateway = Gateway::to(&upstream).with("limits: {global: {limit: 60/h, burst: 2}}").start();
