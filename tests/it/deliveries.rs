@@ -377,7 +377,7 @@ async fn a_test_sends_a_sample_of_each_kind() {
 }
 
 /// What a healthy subscriber feels of a dead, a hanging and a slow one beside it, at 1,000 events a second:
-/// the time from the acknowledgement to the delivery. In docs/delivery.md; to measure again:
+/// the time from the acknowledgement to the delivery. To measure it:
 /// cargo test --release --test it measured -- --ignored --nocapture
 #[tokio::test]
 #[ignore = "it wants the machine for itself"]
