@@ -79,7 +79,7 @@ impl Play<'_> {
         let call = talked.or(calls.first()).context("no call was recorded")?;
         let state = call["state_text"].as_str().unwrap_or("接通");
         say(format!("one of them, as crm-hook has it: {state}, {} s", call["duration"]))?;
-        for line in call["dialogs"].as_array().into_iter().flatten().take(4) {
+        for line in list(&call["dialogs"]).take(4) {
             let who = if line["dialog_type"] == 1 { "机器人" } else { "客户  " };
             let words = line["dialog_plain"].as_str().or(line["dialog_text"].as_str()).unwrap_or("-");
             let meant = line["intention_name"].as_str().filter(|name| !name.is_empty());
@@ -112,11 +112,7 @@ impl Play<'_> {
         say(format!("numbers called      {}, {} answered", batch.called, batch.answered))?;
         say(format!("call records        {} in {} pushes", crm.calls, self.accepted_pushes()))?;
         say(format!("intents             {}", crm.degrees))?;
-        let answer = self.admin("/api/v1/subscribers").await?;
-        let rows: Vec<Vec<String>> = answer["subscribers"]
-            .as_array()
-            .into_iter()
-            .flatten()
+        let rows: Vec<Vec<String>> = list(&self.settled_figures().await?)
             .map(|row| {
                 let mut cells = vec![text(&row["name"])];
                 cells.extend(["delivered", "failed", "dead", "backlog"].map(|key| row[key].to_string()));
@@ -130,14 +126,27 @@ impl Play<'_> {
         say(format!("p99 from the SaaS's push to crm-hook's answer: {p99} ms"))
     }
 
+    /// The gateway's figures of the subscribers; they follow what happens by a moment.
+    async fn settled_figures(&self) -> Result<Value, Failed> {
+        let (until, pushed) = (Instant::now() + PATIENCE, self.accepted_pushes() as u64);
+        let done = |row: &Value| row["backlog"] == 0 && row["delivered"].as_u64() >= Some(pushed);
+        loop {
+            let subscribers = self.admin("/api/v1/subscribers").await?["subscribers"].take();
+            if list(&subscribers).all(done) || Instant::now() > until {
+                return Ok(subscribers);
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
     /// From an event's coming to the end of the attempt that delivered it.
     async fn p99_ms(&self, subscriber: &str) -> Result<i64, Failed> {
         let page = self.admin("/api/v1/events?limit=1000").await?;
         let mut taken_ms = Vec::new();
-        for id in page["events"].as_array().into_iter().flatten().map(|event| text(&event["id"])) {
+        for id in list(&page["events"]).map(|event| text(&event["id"])) {
             let event = self.admin(&format!("/api/v1/events/{id}")).await?;
             let own = |attempt: &&Value| attempt["subscriber"] == subscriber && attempt["error"].is_null();
-            let delivered = event["attempts"].as_array().into_iter().flatten().find(own);
+            let delivered = list(&event["attempts"]).find(own);
             taken_ms.extend(delivered.and_then(|attempt| taken(&event, attempt)));
         }
         taken_ms.sort_unstable();
@@ -173,6 +182,10 @@ fn tally(subscriber: &Subscriber) -> Tally {
     }
     let degrees: Vec<String> = degrees.iter().map(|(name, count)| format!("{name} {count}")).collect();
     Tally { calls: book.calls.len(), degrees: degrees.join(", ") }
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
 }
 
 fn taken(event: &Value, attempt: &Value) -> Option<i64> {
