@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::store::log::disk::DiskFile;
 use crate::store::suite::{self, House};
-use crate::store::{Store, StoreError};
+use crate::store::{EventFilter, Store, StoreError};
 
 /// A disk that can be full.
 struct Fillable {
@@ -142,7 +142,8 @@ async fn a_lost_index_is_made_again() {
         std::fs::remove_file(house.folder.path().join(format!("gateway.db{suffix}"))).ok();
     }
     assert_eq!(house.start().indexed, 50);
-    let page = house.store().sql(|questions| questions.events(&Default::default(), 99, None)).await.unwrap();
+    let page =
+        house.store().sql(|questions| questions.events(&EventFilter::default(), 99, None)).await.unwrap();
     assert_eq!(page.rows.len(), 50);
 }
 
@@ -155,7 +156,8 @@ async fn a_lost_log_is_told_of() {
     house.store().close().await;
     std::fs::remove_dir_all(log_folder(&house.settings().path)).unwrap();
     house.start();
-    let page = house.store().sql(|questions| questions.events(&Default::default(), 99, None)).await.unwrap();
+    let page =
+        house.store().sql(|questions| questions.events(&EventFilter::default(), 99, None)).await.unwrap();
     assert_eq!(page.rows.len(), 0);
     let store: Arc<dyn Store> = house.store();
     assert_eq!(suite::keep(&store, suite::event(6)).await, suite::place(1));
@@ -196,8 +198,16 @@ async fn retention_goes_by_age_and_whole_segments() {
         let event = crate::store::NewEvent { received_at: now - day * age, ..suite::event(number) };
         suite::keep(&store, event).await;
     }
-    house.store().act(move |work| Ok(work.sweep(now))).await.unwrap();
+    let sweep = async |at| {
+        let store = house.store();
+        let swept = store.act(move |work| {
+            work.sweep(at);
+            Ok(())
+        });
+        swept.await.unwrap();
+    };
+    sweep(now).await;
     assert_eq!(suite::seqs(&suite::read(&store, 1).await), [3, 4]);
-    house.store().act(move |work| Ok(work.sweep(now + day * 2))).await.unwrap();
+    sweep(now + day * 2).await;
     assert_eq!(suite::seqs(&suite::read(&store, 1).await), [4]);
 }
