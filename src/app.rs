@@ -2,6 +2,7 @@
 
 mod admin;
 mod hub;
+mod store;
 mod subscribers;
 mod workers;
 
@@ -19,6 +20,7 @@ use crate::proxy::{AccessLog, Proxy};
 use crate::store::Store;
 
 use self::hub::Hub;
+use self::store::Opened;
 use self::workers::Workers;
 
 /// How long what is under way may take to finish once the end has been announced.
@@ -29,13 +31,14 @@ const GRACE: Duration = Duration::from_secs(30);
 pub struct Gateway {
     /// Where the proxy listens.
     pub proxy_address: SocketAddr,
-    /// Where callbacks come in; without a store, nowhere.
-    pub callbacks_address: Option<SocketAddr>,
+    /// Where callbacks come in.
+    pub callbacks_address: SocketAddr,
     /// Where operators are served.
     pub admin_address: SocketAddr,
     proxy: Arc<Proxy>,
     workers: Workers,
-    hub: Option<Hub>,
+    hub: Hub,
+    store: Opened,
     admin: JoinHandle<()>,
     drain: DrainTrigger,
     admin_drain: DrainTrigger,
@@ -47,15 +50,18 @@ impl Gateway {
     /// # Errors
     /// An address can't be bound, or the configuration can't run on this host.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
-        Self::start_on(config, None).await
+        Self::compose(config, None).await
     }
 
-    /// Likewise, with a store that callbacks are kept in.
+    /// Likewise, with another store than the configuration's; whoever gives it closes it.
     ///
     /// # Errors
     /// See [`Gateway::start`].
-    #[expect(clippy::unused_async, reason = "it starts tasks, which wants a runtime")]
-    pub async fn start_on(config: Config, store: Option<Arc<dyn Store>>) -> anyhow::Result<Self> {
+    pub async fn start_on(config: Config, store: Arc<dyn Store>) -> anyhow::Result<Self> {
+        Self::compose(config, Some(store)).await
+    }
+
+    async fn compose(config: Config, store: Option<Arc<dyn Store>>) -> anyhow::Result<Self> {
         let started = Instant::now();
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let log = AccessLog { on: config.log.access, mask_numbers: config.log.mask_numbers };
@@ -69,22 +75,24 @@ impl Gateway {
         let admin_listener = bind(config.admin.address, "listen.admin")?;
         let proxy_address = listeners.first().context("no worker threads")?.local_addr()?;
         let admin_address = admin_listener.local_addr()?;
-        let mut callbacks_address = None;
-        let hub = store.as_ref().map(|store| {
-            let listener = bind(config.hub.listen.address, "listen.callbacks")?;
-            callbacks_address = Some(listener.local_addr()?);
-            Hub::start(listener, config.hub.clone(), store, log.mask_numbers, draining.clone())
-        });
-        let hub = hub.transpose()?;
+        let callbacks_listener = bind(config.hub.listen.address, "listen.callbacks")?;
+        let callbacks_address = callbacks_listener.local_addr()?;
+        // After the addresses: a second gateway of this configuration ends there, and touches no file.
+        let store = match store {
+            Some(store) => Opened::given(store),
+            None => Opened::embedded(config.store).await?,
+        };
+        let subscribers = config.hub.subscribers.clone();
+        let hub =
+            Hub::start(callbacks_listener, config.hub, &store.store, log.mask_numbers, draining.clone())?;
 
         let parts = admin::Parts {
             proxy: Arc::clone(&proxy),
-            hub: hub.as_ref().zip(store).map(|(hub, store)| admin::HubParts {
-                metrics: hub.metrics.clone(),
-                dispatch: Arc::clone(&hub.dispatch),
-                subscribers: config.hub.subscribers,
-                store,
-            }),
+            hub: hub.metrics.clone(),
+            dispatch: Arc::clone(&hub.dispatch),
+            subscribers,
+            store: Arc::clone(&store.store),
+            commits: store.metrics(),
             draining: draining.clone(),
             config: config.redacted,
             mask_numbers: log.mask_numbers,
@@ -100,6 +108,7 @@ impl Gateway {
             proxy,
             workers,
             hub,
+            store,
             admin,
             drain,
             admin_drain,
@@ -111,12 +120,8 @@ impl Gateway {
         self.drain.start();
         self.proxy.drain();
         let until = Instant::now() + GRACE;
-        let hub = async {
-            if let Some(hub) = self.hub {
-                hub.ended(until).await;
-            }
-        };
-        tokio::join!(self.workers.ended(GRACE), hub);
+        tokio::join!(self.workers.ended(GRACE), self.hub.ended(until));
+        self.store.close().await;
         // Last, so that `/readyz` says until the end that nothing more should be sent here.
         self.admin_drain.start();
         if tokio::time::timeout(Duration::from_secs(1), self.admin).await.is_err() {
@@ -138,7 +143,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let gateway = Gateway::start(config).await?;
     tracing::info!(
         proxy = %gateway.proxy_address,
-        callbacks = gateway.callbacks_address.map(tracing::field::display),
+        callbacks = %gateway.callbacks_address,
         admin = %gateway.admin_address,
         "ready"
     );

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use http::Response;
 use hyper_util::service::TowerToHyperService;
+use prometheus_client::collector::Collector;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
@@ -21,20 +22,17 @@ use crate::telemetry::process::Process;
 /// What there is to show.
 pub(super) struct Parts {
     pub(super) proxy: Arc<Proxy>,
-    pub(super) hub: Option<HubParts>,
-    pub(super) draining: Drain,
-    pub(super) config: Value,
-    pub(super) mask_numbers: bool,
-    pub(super) started: Instant,
-}
-
-/// What there is to show of events.
-pub(super) struct HubParts {
-    pub(super) metrics: hub::Metrics,
+    pub(super) hub: hub::Metrics,
     pub(super) dispatch: Arc<Dispatch>,
     /// The configured subscribers.
     pub(super) subscribers: Vec<SubscriberSettings>,
     pub(super) store: Arc<dyn Store>,
+    /// What the store counts of itself.
+    pub(super) commits: Option<Box<dyn Collector>>,
+    pub(super) draining: Drain,
+    pub(super) config: Value,
+    pub(super) mask_numbers: bool,
+    pub(super) started: Instant,
 }
 
 /// Serves operators until told to stop.
@@ -57,15 +55,21 @@ pub(super) async fn serve(
 }
 
 fn views(parts: Parts) -> Views {
-    let Parts { proxy, hub, draining, config, mask_numbers, started } = parts;
     let mut metrics = Registry::default();
-    metrics.register_collector(Box::new(proxy.metrics()));
+    metrics.register_collector(Box::new(parts.proxy.metrics()));
     metrics.register_collector(Box::new(Process::new()));
-    if let Some(hub) = &hub {
-        metrics.register_collector(Box::new(hub.metrics.clone()));
-        metrics.register_collector(Box::new(dispatch::Metrics(Arc::clone(&hub.dispatch))));
+    metrics.register_collector(Box::new(parts.hub));
+    metrics.register_collector(Box::new(dispatch::Metrics(Arc::clone(&parts.dispatch))));
+    if let Some(commits) = parts.commits {
+        metrics.register_collector(commits);
     }
-    let store = hub.as_ref().map(|hub| Arc::clone(&hub.store));
+    let Parts { proxy, store, draining, config, started, .. } = parts;
+    let operations = Operations {
+        query: Arc::clone(&store) as _,
+        operate: Arc::clone(&store) as _,
+        subscribers: Arc::new(Served { dispatch: parts.dispatch, configured: parts.subscribers }),
+        mask_numbers: parts.mask_numbers,
+    };
     Views {
         metrics,
         status: Box::new(move || {
@@ -91,17 +95,12 @@ fn views(parts: Parts) -> Views {
                     detail: if stopping { "shutting down" } else { "no" }.into(),
                 },
             ];
-            checks.extend(store.as_deref().map(writable));
+            checks.push(writable(&*store));
             checks
         }),
         config: Box::new(move || config.clone()),
         openapi: admin::openapi::document(),
-        operations: hub.map(|hub| Operations {
-            query: Arc::clone(&hub.store) as _,
-            operate: hub.store as _,
-            subscribers: Arc::new(Served { dispatch: hub.dispatch, configured: hub.subscribers }),
-            mask_numbers,
-        }),
+        operations: Some(operations),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -12,6 +13,8 @@ use crate::store::{Intake, NewEvent};
 
 /// Most copies that wait to be kept.
 const WAITING: usize = 1024;
+/// Most that are given to the store at a time.
+const AT_ONCE: usize = 64;
 
 /// A copy, and its part of the room for bodies.
 type Copy = (NewEvent, Option<OwnedSemaphorePermit>);
@@ -41,11 +44,16 @@ impl Copies {
     }
 }
 
+/// Together, so that one sync of the disk serves them all.
 async fn keep(mut waiting: mpsc::Receiver<Copy>, store: Arc<dyn Intake>, metrics: Metrics) {
-    while let Some((event, _share)) = waiting.recv().await {
-        if let Err(error) = store.append(event.clone()).await {
-            lost(&metrics, &event, &error.to_string());
-        }
+    let mut copies = Vec::new();
+    while waiting.recv_many(&mut copies, AT_ONCE).await > 0 {
+        join_all(copies.drain(..).map(async |(event, _share)| {
+            if let Err(error) = store.append(event.clone()).await {
+                lost(&metrics, &event, &error.to_string());
+            }
+        }))
+        .await;
     }
 }
 

@@ -99,9 +99,7 @@ impl Stage {
             .map_err(|faults| anyhow!("the demo's configuration is refused: {faults}"))?;
         let hub = &loaded.config.hub;
         let callback_url = Keys::new(&hub.keys).url(&hub.public_url, APP, None);
-        let gateway =
-            Gateway::start_on(loaded.config, Some(std::sync::Arc::new(crate::store::MemoryStore::new())))
-                .await?;
+        let gateway = Gateway::start(loaded.config).await?;
 
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(sandbox.run(async { drop(stopped.await) }));

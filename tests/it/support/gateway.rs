@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
-use xinyao_gateway::store::{MemoryStore, Store};
+use xinyao_gateway::store::Store;
 use xinyao_gateway::{app, config};
 
 use super::{Answer, Ask, DEADLINE, Line, Sandbox, Upstream, get, post, within};
@@ -19,7 +19,7 @@ use super::{Answer, Ask, DEADLINE, Line, Sandbox, Upstream, get, post, within};
 pub struct Builder {
     file: Value,
     environment: BTreeMap<String, String>,
-    store: Arc<dyn Store>,
+    store: Option<Arc<dyn Store>>,
 }
 
 impl Builder {
@@ -31,7 +31,7 @@ impl Builder {
             "apps": [{ "name": "crm", "networks": ["127.0.0.0/8", "::1"] }],
             "callbacks": { "key": "0123456789abcdef0123456789abcdef" },
         });
-        Self { file, environment: BTreeMap::new(), store: Arc::new(MemoryStore::new()) }
+        Self { file, environment: BTreeMap::new(), store: None }
     }
 
     /// Puts these sections in; lists take the place of those that were there.
@@ -46,9 +46,9 @@ impl Builder {
         self
     }
 
-    /// Keeps callbacks in this store.
+    /// Keeps callbacks in this store, instead of one on disk.
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
-        self.store = store;
+        self.store = Some(store);
         self
     }
 
@@ -97,16 +97,20 @@ type Started = Result<[SocketAddr; 3], String>;
 /// On a thread and a runtime of its own, so that it goes on whatever the test's thread does.
 fn run(
     config: config::Config,
-    store: Arc<dyn Store>,
+    store: Option<Arc<dyn Store>>,
     started: &std::sync::mpsc::Sender<Started>,
     end: oneshot::Receiver<End>,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        match app::Gateway::start_on(config, Some(store)).await {
+        let starting = match store {
+            Some(store) => app::Gateway::start_on(config, store).await,
+            None => app::Gateway::start(config).await,
+        };
+        match starting {
             Err(error) => started.send(Err(format!("{error:#}"))).unwrap(),
             Ok(gateway) => {
-                let callbacks = gateway.callbacks_address.unwrap();
+                let callbacks = gateway.callbacks_address;
                 started.send(Ok([gateway.proxy_address, callbacks, gateway.admin_address])).unwrap();
                 match end.await {
                     Ok(End::Stop) => gateway.stop().await,
