@@ -28,11 +28,14 @@ const SHARD: ShardId = ShardId(0);
 const ROUNDS: usize = 5;
 const RUN: Duration = Duration::from_millis(1500);
 
+/// One of the measurements.
+type Bench = fn(&Runtime);
+
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let wanted = |word: &str| words.is_empty() || words.iter().any(|given| given == word);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let benches: [(&str, fn(&Runtime)); 5] = [
+    let benches: [(&str, Bench); 5] = [
         ("accept", |runtime| accept(runtime, 0)),
         ("keys", |runtime| accept(runtime, 2_000_000)),
         ("deliver", deliver),
@@ -227,10 +230,14 @@ fn write_raw(path: &Path, waiting: &Receiver<Raw>) {
     while let Ok(first) = waiting.recv() {
         let group: Vec<Raw> = std::iter::once(first).chain(waiting.try_iter().take(511)).collect();
         buffer.clear();
-        group.iter().for_each(|(body, _)| buffer.extend_from_slice(body));
+        for (body, _) in &group {
+            buffer.extend_from_slice(body);
+        }
         file.write_all(&buffer).unwrap();
         file.sync_data().unwrap();
-        group.into_iter().for_each(|(_, answer)| answer.send(()).unwrap());
+        for (_, answer) in group {
+            answer.send(()).unwrap();
+        }
     }
 }
 

@@ -93,20 +93,27 @@ async fn subscribers_come_go_and_come_back() {
     dispatch.apply(&[hook], "http://localhost:8080").unwrap();
     delivered(&store, 2).await;
 
-    dispatch.refresh().await.unwrap();
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Metrics(Arc::clone(&dispatch))));
-    let mut text = String::new();
-    encode(&mut text, &registry).unwrap();
-    for line in [
+    // The figures follow the delivery by a moment.
+    let expected = [
         "xinyao_deliveries_total{subscriber=\"hook\",outcome=\"delivered\"} 1",
         "xinyao_delivery_duration_seconds_count{subscriber=\"hook\"} 1",
         "xinyao_backlog_events{subscriber=\"hook\"} 0",
         "xinyao_backlog_oldest_seconds{subscriber=\"hook\"} 0",
         "xinyao_dead_letters{subscriber=\"hook\"} 0",
-    ] {
-        assert!(text.contains(line), "{line} in:\n{text}");
-    }
+    ];
+    let mut text = String::new();
+    let shown = async {
+        while !expected.iter().all(|line| text.contains(line)) {
+            tokio::task::yield_now().await;
+            dispatch.refresh().await.unwrap();
+            text.clear();
+            encode(&mut text, &registry).unwrap();
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(10), shown).await;
+    assert!(in_time.is_ok(), "{expected:?} in:\n{text}");
     dispatch.stop(Duration::from_secs(5)).await;
     append(&store, "crm").await;
     assert_eq!(store.figures().await.unwrap()[0].delivered, 2);
