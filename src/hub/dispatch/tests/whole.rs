@@ -95,10 +95,9 @@ async fn subscribers_come_go_and_come_back() {
 
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Metrics(Arc::clone(&dispatch))));
-    // The figures follow the delivery by a moment.
+    // The figures follow the delivery by a moment. Its count is not among them: the loop that was told to
+    // stop may have made the delivery before it heard.
     let expected = [
-        "xinyao_deliveries_total{subscriber=\"hook\",outcome=\"delivered\"} 1",
-        "xinyao_delivery_duration_seconds_count{subscriber=\"hook\"} 1",
         "xinyao_backlog_events{subscriber=\"hook\"} 0",
         "xinyao_backlog_oldest_seconds{subscriber=\"hook\"} 0",
         "xinyao_dead_letters{subscriber=\"hook\"} 0",
