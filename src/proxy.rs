@@ -1,7 +1,7 @@
 //! The request's way, on one page.
 //!
-//! A call passes the layers of [`stack`] from the first to the last; an answer comes back the other way.
-//! The layers hold nothing: what they need is in the [`Call`] and in the [`Worker`] that it names, so
+//! A call passes the layers of `stack` from the first to the last; an answer comes back the other way.
+//! The layers hold nothing: what they need is in the `Call` and in the `Worker` that it names, so
 //! that a reloaded configuration takes effect with the next call.
 
 mod account;

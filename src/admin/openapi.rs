@@ -2,7 +2,7 @@
 //! them, and the admin API.
 //!
 //! The endpoints are the rows of [`crate::xinyao::endpoint::TABLE`]; the gateway's own refusals those of
-//! [`refusals`]; the admin API's paths those of [`operators`]. A new row is all that a new path needs.
+//! `refusals`; the admin API's paths those of `operators`. A new row is all that a new path needs.
 
 mod endpoints;
 mod fields;
