@@ -261,11 +261,16 @@ fn deliver(runtime: &Runtime) {
         let subscribers = names.iter().map(async |name| {
             let mut next = Seq(1);
             while next < tail {
-                let batch = store.read(SHARD, next, BATCH, 4 << 20).await.unwrap();
-                let settled = batch.events.iter().map(|event| delivered(name, event.place)).collect();
-                store.settle(settled).await.unwrap();
-                store.advance(name, SHARD, batch.next);
-                next = batch.next;
+                // As the dispatcher does: nobody waits for what was delivered to be written down.
+                let mut settling = Vec::new();
+                while next < tail && settling.len() < 32 {
+                    let batch = store.read(SHARD, next, BATCH, 4 << 20).await.unwrap();
+                    let settled = batch.events.iter().map(|event| delivered(name, event.place)).collect();
+                    settling.push(store.settle(settled));
+                    store.advance(name, SHARD, batch.next);
+                    next = batch.next;
+                }
+                join_all(settling).await.into_iter().for_each(Result::unwrap);
             }
         });
         join_all(subscribers).await;

@@ -18,6 +18,9 @@ use crate::store::{Fate, Seq, Settled, StoreError};
 
 /// What need not be durable at once is written together with what comes within this time.
 const LINGER: Duration = Duration::from_millis(100);
+/// Events go into the index so often, or when there are many, or when somebody asks: each transaction writes
+/// whole pages, and keys of duplicates fall all over theirs.
+const INDEX_EVERY: Duration = Duration::from_secs(1);
 /// Most outcomes of a transaction.
 const MAX_OUTCOMES: usize = 16_384;
 /// After a transaction that failed, what can wait waits for this.
@@ -56,6 +59,7 @@ pub(in crate::store) struct Work {
     pub(super) cleaned: Seq,
     full_sync: bool,
     failed_at: Option<Instant>,
+    indexed_at: Instant,
 }
 
 /// What is written together.
@@ -78,7 +82,17 @@ impl Work {
     ) -> Self {
         let cleaned = Seq(0);
         let classes = Classes::default();
-        Self { connection, shared, retention, roll, classes, cleaned, full_sync: true, failed_at: None }
+        Self {
+            connection,
+            shared,
+            retention,
+            roll,
+            classes,
+            cleaned,
+            full_sync: true,
+            failed_at: None,
+            indexed_at: Instant::now(),
+        }
     }
 
     pub fn run(mut self, commands: &Receiver<Command>) {
@@ -107,6 +121,8 @@ impl Work {
             (false, Some(_)) => at_most.min(PAUSE),
             (false, None) => at_most,
         };
+        let until_due = INDEX_EVERY.saturating_sub(self.indexed_at.elapsed()).max(LINGER);
+        let patience = if self.behind() > 0 { patience.min(until_due) } else { patience };
         match commands.recv_timeout(patience) {
             Ok(command) => gathered.take(command),
             Err(RecvTimeoutError::Timeout) => return gathered,
@@ -144,7 +160,9 @@ impl Work {
         if can_wait && self.failed_at.is_some_and(|at| at.elapsed() < PAUSE) {
             return;
         }
-        let mut written = self.transact(&outcomes);
+        let asked = stop || act.is_some() || !flushes.is_empty();
+        let index = asked || self.many() || self.indexed_at.elapsed() >= INDEX_EVERY;
+        let mut written = self.transact(&outcomes, index);
         self.failed_at = written.is_err().then(Instant::now);
         if let Err(error) = &written {
             tracing::warn!(%error, "what is not urgent is written later");
@@ -156,7 +174,7 @@ impl Work {
         }
         let target = self.shared.shelf.tail();
         while (stop || !flushes.is_empty()) && written.is_ok() && self.shared.indexed() < target {
-            written = self.transact(&[]);
+            written = self.transact(&[], true);
         }
         self.shared.measure();
         for flush in flushes {
@@ -178,7 +196,7 @@ impl Work {
         Ok(())
     }
 
-    fn transact(&mut self, outcomes: &[Outcomes]) -> Result<(), StoreError> {
+    fn transact(&mut self, outcomes: &[Outcomes], index: bool) -> Result<(), StoreError> {
         let settled = || outcomes.iter().flat_map(|outcomes| &outcomes.settled);
         let durable = settled().any(|one| one.fate != Fate::Delivered);
         let shared = Arc::clone(&self.shared);
@@ -187,7 +205,8 @@ impl Work {
             return Err(StoreError::Full("as the test wants it".into()));
         }
         let from = shared.indexed();
-        let run = shared.shelf.read(from, events::MAX_EVENTS, events::MAX_BYTES);
+        let most = if index { events::MAX_EVENTS } else { 0 };
+        let run = shared.shelf.read(from, most, events::MAX_BYTES);
         let run = run.map_err(|error| settle::unreadable(&error))?;
         let moved = moved(&shared);
         if run.next == from && moved.is_empty() && outcomes.is_empty() {
@@ -222,6 +241,9 @@ impl Work {
             return Err(error);
         }
         changes.apply(&mut shared.members());
+        if index {
+            self.indexed_at = Instant::now();
+        }
         shared.set_indexed(run.next);
         Ok(())
     }
