@@ -23,6 +23,8 @@ use xinyao_gateway::store::{
 };
 use xinyao_gateway::xinyao::callback::Kind;
 
+type Bench = fn(&Runtime);
+
 const BODY: usize = 3 * 1024;
 const SHARD: ShardId = ShardId(0);
 const ROUNDS: usize = 5;
