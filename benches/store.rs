@@ -30,9 +30,6 @@ const SHARD: ShardId = ShardId(0);
 const ROUNDS: usize = 5;
 const RUN: Duration = Duration::from_millis(1500);
 
-/// One of the measurements.
-type Bench = fn(&Runtime);
-
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let wanted = |word: &str| words.is_empty() || words.iter().any(|given| given == word);
