@@ -233,6 +233,12 @@ impl Subscriber {
         let until = Instant::now() + self.patience();
         let (idle, quiet) = (self.may_begin(), self.quiet_until.is_some());
         tokio::select! {
+            // In this order: who is no longer served gets nothing more, whatever else there is to do.
+            biased;
+            changed = self.serving.changed(), if !self.ending => match changed {
+                Ok(()) => self.reconfigure(),
+                Err(_) => self.ending = true,
+            },
             Some(landed) = self.flights.join_next_with_id() => {
                 self.landed(landed);
                 // Those that ended meanwhile go into the same write.
@@ -241,10 +247,6 @@ impl Subscriber {
                 }
             }
             saved = self.ledger.saved() => self.saved(saved).await,
-            changed = self.serving.changed(), if !self.ending => match changed {
-                Ok(()) => self.reconfigure(),
-                Err(_) => self.ending = true,
-            },
             () = self.wake.woken(idle), if !self.ending && !quiet => {}
             () = tokio::time::sleep_until(until) => {}
         }

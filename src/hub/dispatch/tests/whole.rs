@@ -95,9 +95,11 @@ async fn subscribers_come_go_and_come_back() {
 
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Metrics(Arc::clone(&dispatch))));
-    // The figures follow the delivery by a moment. Its count is not among them: the loop that was told to
-    // stop may have made the delivery before it heard.
+    // The figures follow the delivery by a moment. The one delivery is the new loop's: the last one, told to
+    // end before the event came, begins nothing more.
     let expected = [
+        "xinyao_deliveries_total{subscriber=\"hook\",outcome=\"delivered\"} 1",
+        "xinyao_delivery_duration_seconds_count{subscriber=\"hook\"} 1",
         "xinyao_backlog_events{subscriber=\"hook\"} 0",
         "xinyao_backlog_oldest_seconds{subscriber=\"hook\"} 0",
         "xinyao_dead_letters{subscriber=\"hook\"} 0",
