@@ -57,7 +57,7 @@ record! {
         store: Store = "{}",
         /// Logs.
         log: Log = "{}",
-        /// An OpenTelemetry collector that traces go to; empty: none.
+        /// An OpenTelemetry collector that traces go to; empty: none. Has no effect yet.
         tracing_otlp: Option<CollectorUrl> = "",
     }
 
@@ -124,6 +124,7 @@ record! {
         /// All apps together: a rate, or `{limit, burst}`. The burst is one second's worth unless given.
         global: GlobalRate = "2000/s",
         /// `redis://…`: limits are shared by all replicas; empty: each process keeps its own.
+        /// Has no effect yet.
         shared: Option<RedisUrl> = "",
         /// Largest body; past it, 413. Uploads are streamed, never held in memory.
         max_body: Size = "64MiB",

@@ -29,11 +29,12 @@ record! {
         /// Most requests under way, answers that are still streamed included.
         max_in_flight: Count = "256",
         /// What is done about requests that the SaaS would refuse: `off`, `report` (forwarded, counted, logged),
-        /// or `enforce` (400 with every failure).
+        /// or `enforce` (400 with every failure). Has no effect yet.
         checks: Checks = "report",
         /// How long the same outnum of the same app is refused, so that nobody is called twice; `0s`: off.
+        /// Has no effect yet: the same outnum sent twice calls people twice.
         outnum_duplicate_window: Duration = "10m",
-        /// Its share of `limits.global` when that is short.
+        /// Its share of `limits.global` when that is short. Has no effect yet.
         weight: Count = "1",
     }
 

@@ -9,7 +9,7 @@ record! {
         /// The embedded store's file, with a folder of segments beside it. In a cluster, the place where
         /// callbacks wait while the shared store is down. Relative to the working directory.
         path: FilePath = "data/gateway.db",
-        /// `postgresql://…`: the store that all replicas share.
+        /// `postgresql://…`: the store that all replicas share. Has no effect yet.
         postgres: Option<PostgresUrl> = "",
         /// This replica's name in the cluster.
         replica: String = "${HOSTNAME:-gateway}",
