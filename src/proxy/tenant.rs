@@ -23,7 +23,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 pub use json::check_json;
-pub use multipart::MultipartScan;
+pub use multipart::{MultipartScan, Parts};
 pub use query::check_query;
 
 /// What names the tenant (§6, §10-§14).

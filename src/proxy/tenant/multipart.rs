@@ -19,6 +19,21 @@ const MAX_ID: usize = 256;
 /// Most parts; outnum has seven.
 const MAX_PARTS: usize = 64;
 
+/// Is told of a multipart body's parts while it streams by. What was told of a body that turns out to be
+/// beyond us stays told; see [`MultipartScan::is_whole`].
+pub trait Parts {
+    /// A part begins.
+    fn part(&mut self, name: &str, is_file: bool);
+    /// Bytes of the part that began last, cut anywhere.
+    fn data(&mut self, bytes: &[u8]);
+}
+
+/// Nobody.
+impl Parts for () {
+    fn part(&mut self, _: &str, _: bool) {}
+    fn data(&mut self, _: &[u8]) {}
+}
+
 /// Follows a multipart body for the tenants that it names, and holds it to one reading.
 ///
 /// A browser, curl and the usual HTTP libraries all write bodies that pass. Refused is what some reader
@@ -91,9 +106,17 @@ impl MultipartScan {
     /// # Errors
     /// What is wrong with the body up to here; the same again on any later call.
     pub fn feed(&mut self, chunk: &[u8]) -> Result<(), Denied> {
+        self.feed_to(chunk, &mut ())
+    }
+
+    /// Reads the next bytes of the body, and tells `parts` of what is in them.
+    ///
+    /// # Errors
+    /// As [`feed`](Self::feed).
+    pub fn feed_to(&mut self, chunk: &[u8], parts: &mut dyn Parts) -> Result<(), Denied> {
         match self.denied {
             Some(denied) => Err(denied),
-            None => self.walk(chunk).or_else(|denied| self.deny(denied)),
+            None => self.walk(chunk, parts).or_else(|denied| self.deny(denied)),
         }
     }
 
@@ -111,6 +134,11 @@ impl MultipartScan {
         }
     }
 
+    /// Whether the body was read to its end, so that all of its parts were told.
+    pub fn is_whole(&self) -> bool {
+        self.stage == Stage::Epilogue
+    }
+
     /// Whether an `app_id` was read, and allowed.
     pub fn seen(&self) -> bool {
         self.seen
@@ -124,13 +152,13 @@ impl MultipartScan {
         verdict
     }
 
-    fn walk(&mut self, mut chunk: &[u8]) -> Result<(), Denied> {
+    fn walk(&mut self, mut chunk: &[u8], parts: &mut dyn Parts) -> Result<(), Denied> {
         while !chunk.is_empty() {
             let used = match self.stage {
                 Stage::Start => self.start(chunk)?,
                 Stage::Delimited => self.delimited(chunk)?,
-                Stage::Head => self.head(chunk)?,
-                Stage::Body => self.body(chunk)?,
+                Stage::Head => self.head(chunk, parts)?,
+                Stage::Body => self.body(chunk, parts)?,
                 Stage::Epilogue => self.epilogue(chunk)?,
                 Stage::Off => return Ok(()),
             };
@@ -184,7 +212,7 @@ impl MultipartScan {
         Ok(used)
     }
 
-    fn head(&mut self, chunk: &[u8]) -> Result<usize, Denied> {
+    fn head(&mut self, chunk: &[u8], parts: &mut dyn Parts) -> Result<usize, Denied> {
         let kept = self.pending.len();
         let used = chunk.len().min(MAX_HEAD - kept);
         self.pending.extend_from_slice(&chunk[..used]);
@@ -195,7 +223,7 @@ impl MultipartScan {
                 _ => Ok(used),
             };
         };
-        self.part = Part::read(&self.pending[..end - 2], self.delimiter.needle(), &self.tenants)?;
+        self.part = Part::read(&self.pending[..end - 2], self.delimiter.needle(), &self.tenants, parts)?;
         // the first one was allowed, or this would not be read
         if self.part.tenant && self.seen {
             return Err(Denied::Twice);
@@ -207,7 +235,7 @@ impl MultipartScan {
 
     /// Looks for the boundary: in what is kept of the chunks before with the head of this one, then in
     /// the rest of this one, which is not copied.
-    fn body(&mut self, chunk: &[u8]) -> Result<usize, Denied> {
+    fn body(&mut self, chunk: &[u8], parts: &mut dyn Parts) -> Result<usize, Denied> {
         let needle = self.delimiter.needle().len();
         let kept = self.pending.len();
         let joint = chunk.len().min(needle - 1);
@@ -217,16 +245,16 @@ impl MultipartScan {
             // `kept` bytes of `part_bytes` are in `pending`
             self.part_bytes = self.part_bytes + at as u64 - kept as u64;
             self.pending.truncate(at);
-            self.end_part()?;
+            self.end_part(parts)?;
             return Ok(at + needle - kept);
         }
         self.pending.truncate(kept);
         let found = self.delimiter.find(chunk);
         let before = &chunk[..found.unwrap_or(chunk.len())];
         self.part_bytes += before.len() as u64;
-        self.keep(before);
+        self.keep(before, parts);
         match found {
-            Some(at) => self.end_part().map(|()| at + needle),
+            Some(at) => self.end_part(parts).map(|()| at + needle),
             None if self.part.tenant && self.part_bytes > (MAX_ID + self.delimiter.whole().len()) as u64 => {
                 Err(LONG_ID)
             }
@@ -236,17 +264,19 @@ impl MultipartScan {
 
     /// Keeps of the part's body what may still be asked for: an id whole, of anything else as much as a
     /// delimiter could begin in.
-    fn keep(&mut self, bytes: &[u8]) {
+    fn keep(&mut self, bytes: &[u8], parts: &mut dyn Parts) {
         let reach = self.delimiter.whole().len();
         let most = if self.part.tenant { MAX_ID + 2 * reach } else { reach };
-        let bytes = &bytes[bytes.len().saturating_sub(most)..];
+        let (passed, bytes) = bytes.split_at(bytes.len().saturating_sub(most));
         let surplus = (self.pending.len() + bytes.len()).saturating_sub(most);
+        parts.data(&self.pending[..surplus]);
+        parts.data(passed);
         self.pending.drain(..surplus);
         self.pending.extend_from_slice(bytes);
     }
 
     /// The boundary was found; `pending` ends right before it.
-    fn end_part(&mut self) -> Result<(), Denied> {
+    fn end_part(&mut self, parts: &mut dyn Parts) -> Result<(), Denied> {
         let lead = self.delimiter.lead();
         if self.part.tenant && self.part_bytes > (MAX_ID + lead.len()) as u64 {
             return Err(LONG_ID);
@@ -267,6 +297,7 @@ impl MultipartScan {
             }
             self.seen = true;
         }
+        parts.data(id);
         self.enter(Stage::Delimited);
         Ok(())
     }

@@ -4,6 +4,7 @@ use memchr::memmem;
 
 use super::super::params::{self, Param, is_token};
 use super::super::{Denied, Tenants};
+use super::Parts;
 
 /// What a part's headers say.
 #[derive(Debug, Default)]
@@ -25,13 +26,18 @@ struct Known<'a> {
 
 impl Part {
     /// From the header lines, each with its CRLF.
-    pub(super) fn read(head: &[u8], needle: &[u8], tenants: &Tenants) -> Result<Self, Denied> {
+    pub(super) fn read(
+        head: &[u8],
+        needle: &[u8],
+        tenants: &Tenants,
+        parts: &mut dyn Parts,
+    ) -> Result<Self, Denied> {
         if memmem::find(head, needle).is_some() {
             return Err(Denied::Unreadable("the boundary stands in a part's headers; use another boundary"));
         }
         let known = Known::read(head)?;
         known.check_reading()?;
-        let tenant = known.names_tenant(tenants)?;
+        let tenant = known.names_tenant(tenants, parts)?;
         let length = known.length.map(number).transpose()?;
         Ok(Self { tenant, length })
     }
@@ -73,10 +79,11 @@ impl<'a> Known<'a> {
         Ok(())
     }
 
-    fn names_tenant(&self, tenants: &Tenants) -> Result<bool, Denied> {
+    fn names_tenant(&self, tenants: &Tenants, parts: &mut dyn Parts) -> Result<bool, Denied> {
         let disposition = self.disposition.and_then(Disposition::read).ok_or(Denied::Unreadable(
             "a part's Content-Disposition is not form-data; name=\"…\", with filename=\"…\" for a file",
         ))?;
+        parts.part(disposition.name, disposition.file);
         let tenant = tenants.named_by(disposition.name);
         if tenant && disposition.file {
             Err(Denied::Unreadable("app_id is sent as a file; send it as a text field"))

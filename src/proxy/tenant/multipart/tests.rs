@@ -268,6 +268,21 @@ fn fields() -> impl Strategy<Value = Vec<(String, Vec<u8>)>> {
     prop::collection::vec(("[a-z]{1,3}", content), 0..6)
 }
 
+/// What is told of a body's parts.
+#[derive(Default)]
+struct Told(Vec<(String, Vec<u8>)>);
+
+impl Parts for Told {
+    fn part(&mut self, name: &str, is_file: bool) {
+        assert!(!is_file, "{name}");
+        self.0.push((name.into(), Vec::new()));
+    }
+
+    fn data(&mut self, bytes: &[u8]) {
+        self.0.last_mut().expect("a part has begun").1.extend_from_slice(bytes);
+    }
+}
+
 proptest! {
     #[test]
     fn cuts_make_no_difference(body in fragments(), cuts in cuts(), quoted: bool, bound: bool) {
@@ -289,5 +304,28 @@ proptest! {
         body.extend(b"--XbX--\r\n");
         let read = verdict(scan(if quoted { QUOTED } else { PLAIN }, &["1"]).unwrap(), &body, &cuts);
         prop_assert_eq!(read, if id == "1" { Ok(true) } else { Err(Denied::Foreign) });
+    }
+
+    #[test]
+    fn parts_are_told_as_they_are(fields in fields(), cuts in cuts(), quoted: bool) {
+        let mut body = Vec::new();
+        for (name, content) in &fields {
+            let head = format!("--XbX\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
+            body.extend([head.as_bytes(), content, b"\r\n"].concat());
+        }
+        body.extend(b"--XbX--\r\n");
+        let mut scan = scan(if quoted { QUOTED } else { PLAIN }, &["1"]).unwrap();
+        let (mut rest, mut told) = (&body[..], Told::default());
+        for cut in cuts {
+            let (head, after) = rest.split_at(cut % (rest.len() + 1));
+            scan.feed_to(head, &mut told).unwrap();
+            rest = after;
+        }
+        scan.feed_to(rest, &mut told).unwrap();
+        if !fields.is_empty() {
+            scan.finish().unwrap();
+            prop_assert!(scan.is_whole());
+        }
+        prop_assert_eq!(told.0, fields);
     }
 }
