@@ -7,13 +7,15 @@
 //! written a moment later, so that a crash repeats deliveries and never loses one.
 //!
 //! The traits are what others need: [`Intake`] the callbacks listener, [`Log`] and [`Progress`] the
-//! dispatcher, [`Query`] and [`Operate`] the operators. `suite.rs` holds what every store must satisfy.
+//! dispatcher, [`Query`] and [`Operate`] the operators, [`Once`] whoever sends what must not be sent twice.
+//! `suite.rs` holds what every store must satisfy.
 
 mod embedded;
 mod event;
 mod figures;
 mod log;
 mod memory;
+mod once;
 mod settings;
 mod sqlite;
 mod standing;
@@ -35,6 +37,10 @@ pub use self::event::{
 pub use self::figures::{CommitMetrics, Commits};
 pub use self::log::Recovered;
 pub use self::memory::MemoryStore;
+pub use self::once::{
+    Claim, Claimed, Conclusion, Digest, Earlier, Finding, KEEP_REQUESTS, KeptAnswer, MAX_REQUESTS, Marks,
+    RequestId, RequestState, RequestSummary,
+};
 pub use self::settings::Settings;
 
 /// Why the store could not do as asked. What it means for the caller is the caller's to say.
@@ -52,9 +58,9 @@ pub enum StoreError {
 }
 
 /// All that a store does.
-pub trait Store: Intake + Log + Progress + Query + Operate {}
+pub trait Store: Intake + Log + Progress + Query + Operate + Once {}
 
-impl<T: Intake + Log + Progress + Query + Operate> Store for T {}
+impl<T: Intake + Log + Progress + Query + Operate + Once> Store for T {}
 
 /// What a store answers, a moment later.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -181,4 +187,36 @@ pub trait Operate: Send + Sync {
 
     /// Forgets dead letters; empty `ids`: all of them.
     fn discard(&self, subscriber: &str, ids: Vec<EventId>) -> Answer<'_, u64>;
+}
+
+/// Remembers requests that must not reach the SaaS twice. What a request comes to is durable when ready.
+///
+/// A request that was under way when the process ended has an unknown outcome after the next start.
+pub trait Once: Send + Sync {
+    /// Takes a request up, unless an earlier one stands in its way.
+    fn claim(&self, claim: Claim) -> Answer<'_, Claimed>;
+
+    /// Tells what the body of a request is known by, now that it has come whole.
+    fn seal(&self, id: RequestId, marks: Marks) -> Answer<'_, ()>;
+
+    /// Tells what came of a request, for the first time. While that can't be written down it stays under
+    /// way, and is written later.
+    fn conclude(&self, id: RequestId, conclusion: Conclusion, at: Timestamp) -> Answer<'_, ()>;
+
+    /// The same for who can't wait.
+    fn conclude_soon(&self, id: RequestId, conclusion: Conclusion, at: Timestamp);
+
+    /// Remembered requests, newest first, in one state or in any.
+    fn requests(
+        &self,
+        state: Option<RequestState>,
+        limit: usize,
+        cursor: Option<String>,
+    ) -> Answer<'_, Page<RequestSummary>>;
+
+    /// One of them.
+    fn request(&self, id: RequestId) -> Answer<'_, Option<RequestSummary>>;
+
+    /// Decides about an unknown outcome. `false`: there is none of that name.
+    fn settle_request(&self, id: RequestId, finding: Finding, at: Timestamp) -> Answer<'_, bool>;
 }

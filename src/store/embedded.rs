@@ -1,6 +1,7 @@
 //! The store of one process: a segment log, and a SQLite file behind it.
 
 mod answers;
+mod once;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
@@ -14,6 +15,7 @@ use super::log::append::{Appender, SEGMENT_BYTES};
 use super::log::disk::{Disk, Folder};
 use super::log::writer::{Parts, Writer};
 use super::log::{Recovered, Shelf, recover};
+use super::sqlite::once::after_a_crash;
 use super::sqlite::{Command, Link, Readers, Shared, Work, events, schema, shared::Members, told};
 use super::{Seq, Settings, ShardId, StoreError};
 
@@ -65,6 +67,13 @@ fn open_on(
 ) -> Result<(EmbeddedStore, Recovered), StoreError> {
     let path = settings.path.clone();
     let connection = schema::open(&path)?;
+    let unknown = after_a_crash(&connection).map_err(|error| told(&error))?;
+    if unknown > 0 {
+        tracing::warn!(
+            requests = unknown,
+            "whether the SaaS acted on requests that were under way is unknown; see `xinyao-gateway requests`"
+        );
+    }
     let floor = Seq(schema::progress(&connection, "floor").map_err(|error| told(&error))?);
     let (shelf, mut recovered) = recover(disk, SHARD, floor).map_err(|error| failed(&path, &error))?;
     for gap in &recovered.damaged {

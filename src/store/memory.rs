@@ -2,6 +2,7 @@
 //! store, under paused time too. It has no disk, no threads and no clock, and answers at once. Nothing in it
 //! is bounded but what the traits bound.
 
+mod once;
 mod operate;
 mod query;
 
@@ -40,6 +41,7 @@ struct Kept {
     /// By age; the key is what a cursor points to.
     dead: BTreeMap<u64, Dead>,
     named: u64,
+    requests: once::Requests,
     refusing: Option<StoreError>,
 }
 

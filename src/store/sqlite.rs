@@ -10,6 +10,7 @@
 pub(super) mod events;
 mod expire;
 mod link;
+pub(super) mod once;
 mod operate;
 mod query;
 mod readers;

@@ -2,6 +2,7 @@
 //! each promise.
 
 pub(crate) mod log;
+pub(crate) mod once;
 pub(crate) mod operate;
 pub(crate) mod progress;
 pub(crate) mod query;
@@ -67,6 +68,16 @@ macro_rules! suite {
             query::dead_letters_are_paged,
             query::figures_add_up,
             query::an_unknown_event_is_none,
+            once::a_key_is_taken_once,
+            once::an_answer_is_given_again_for_a_day,
+            once::what_was_not_sent_is_forgotten,
+            once::an_unknown_outcome_stands_until_it_is_decided,
+            once::operators_settle_unknown_outcomes,
+            once::the_same_content_is_held_back_for_a_window,
+            once::of_many_at_once_one_is_taken,
+            once::what_was_under_way_is_unknown_after_a_restart,
+            once::without_room_nothing_is_taken,
+            once::requests_are_paged,
         }
     };
     ($house:expr; $($theme:ident::$promise:ident,)*) => {

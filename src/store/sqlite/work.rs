@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::events;
 use super::link::Classes;
+use super::once::{Concluding, Step};
 use super::schema::signed;
 use super::settle::{self, Changes};
 use super::shared::Shared;
@@ -35,6 +36,8 @@ pub(in crate::store) enum Command {
     /// There are events to index, or frontiers that moved.
     Nudge,
     Settle(Outcomes),
+    /// Something about a remembered request.
+    Step(Box<dyn Step>),
     /// An operator's action, in transactions of its own.
     Act(Act),
     /// Write now what is there.
@@ -57,6 +60,8 @@ pub(in crate::store) struct Work {
     pub(super) classes: Classes,
     /// What stands before it is gone from the tables, and what stands before retention's cut is to go.
     pub(super) cleaned: Seq,
+    /// What came of requests while nothing could be written.
+    pub(super) unwritten: Vec<Concluding>,
     full_sync: bool,
     failed_at: Option<Instant>,
     indexed_at: Instant,
@@ -65,6 +70,7 @@ pub(in crate::store) struct Work {
 /// What is written together.
 #[derive(Default)]
 struct Gathered {
+    steps: Vec<Box<dyn Step>>,
     outcomes: Vec<Outcomes>,
     rows: usize,
     flushes: Vec<oneshot::Sender<()>>,
@@ -89,6 +95,7 @@ impl Work {
             roll,
             classes,
             cleaned,
+            unwritten: Vec::new(),
             full_sync: true,
             failed_at: None,
             indexed_at: Instant::now(),
@@ -119,6 +126,7 @@ impl Work {
         let patience = match (self.left_over(), self.failed_at) {
             (true, _) => Duration::ZERO,
             (false, Some(_)) => at_most.min(PAUSE),
+            (false, None) if !self.unwritten.is_empty() => at_most.min(PAUSE),
             (false, None) => at_most,
         };
         let until_due = INDEX_EVERY.saturating_sub(self.indexed_at.elapsed()).max(LINGER);
@@ -155,7 +163,9 @@ impl Work {
 
     fn write(&mut self, gathered: Gathered) {
         self.shared.nudged.store(false, Ordering::Release);
-        let Gathered { outcomes, flushes, act, stop, .. } = gathered;
+        let Gathered { steps, outcomes, flushes, act, stop, .. } = gathered;
+        // First: somebody waits for each of them before a request goes out.
+        self.take_steps(steps);
         let can_wait = outcomes.is_empty() && flushes.is_empty() && act.is_none() && !stop;
         if can_wait && self.failed_at.is_some_and(|at| at.elapsed() < PAUSE) {
             return;
@@ -286,6 +296,11 @@ impl Gathered {
                 self.rows += outcomes.settled.len();
                 self.urgent |= outcomes.settled.iter().any(|one| one.fate != Fate::Delivered);
                 self.outcomes.push(outcomes);
+            }
+            Command::Step(step) => {
+                self.rows += 1;
+                self.urgent = true;
+                self.steps.push(step);
             }
             Command::Act(act) => self.act = Some(act),
             Command::Flush(answer) => {

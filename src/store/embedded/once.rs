@@ -1,0 +1,73 @@
+//! Requests that must not be sent twice: steps for the index's thread, questions for the readers.
+
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+
+use super::EmbeddedStore;
+use crate::store::sqlite::{Command, once, told};
+use crate::store::{
+    Answer, Claim, Claimed, Conclusion, Finding, Marks, Once, Page, RequestId, RequestState, RequestSummary,
+    StoreError,
+};
+
+fn closed() -> StoreError {
+    StoreError::Unavailable("the store is closed".into())
+}
+
+impl EmbeddedStore {
+    /// Has the index's thread do a step, and waits until it is on the disk.
+    fn step<T: Send + 'static>(
+        &self,
+        act: impl FnMut(&rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<'static, T> {
+        let (answer, answered) = oneshot::channel();
+        self.shared.send(Command::Step(Box::new(once::Asked { act, answer, done: None })));
+        Box::pin(async move { answered.await.map_err(|_| closed())? })
+    }
+}
+
+impl Once for EmbeddedStore {
+    fn claim(&self, claim: Claim) -> Answer<'_, Claimed> {
+        self.step(move |connection| once::claim(connection, &claim))
+    }
+
+    fn seal(&self, id: RequestId, marks: Marks) -> Answer<'_, ()> {
+        self.step(move |connection| once::seal(connection, id, &marks).map_err(|error| told(&error)))
+    }
+
+    fn conclude(&self, id: RequestId, conclusion: Conclusion, at: Timestamp) -> Answer<'_, ()> {
+        let (answer, answered) = oneshot::channel();
+        let concluding = once::Concluding { id, conclusion, at, answer: Some(answer) };
+        self.shared.send(Command::Step(Box::new(concluding)));
+        Box::pin(async move { answered.await.map_err(|_| closed())? })
+    }
+
+    fn conclude_soon(&self, id: RequestId, conclusion: Conclusion, at: Timestamp) {
+        let concluding = once::Concluding { id, conclusion, at, answer: None };
+        self.shared.send(Command::Step(Box::new(concluding)));
+    }
+
+    fn requests(
+        &self,
+        state: Option<RequestState>,
+        limit: usize,
+        cursor: Option<String>,
+    ) -> Answer<'_, Page<RequestSummary>> {
+        Box::pin(self.readers.ask(move |connection, _| {
+            once::page(connection, state, limit, cursor.as_deref()).map_err(|error| told(&error))
+        }))
+    }
+
+    fn request(&self, id: RequestId) -> Answer<'_, Option<RequestSummary>> {
+        Box::pin(
+            self.readers
+                .ask(move |connection, _| once::one(connection, id).map_err(|error| told(&error))),
+        )
+    }
+
+    fn settle_request(&self, id: RequestId, finding: Finding, at: Timestamp) -> Answer<'_, bool> {
+        self.step(move |connection| {
+            once::settle(connection, id, finding, at).map_err(|error| told(&error))
+        })
+    }
+}
