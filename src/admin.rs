@@ -19,6 +19,8 @@
 //! | `POST /api/v1/events/{id}/replay` | it is delivered again | yes |
 //! | `GET /api/v1/dead-letters` | deliveries that were given up, newest first | yes |
 //! | `POST /api/v1/dead-letters/replay`, `/discard` | they are delivered again, or forgotten | yes |
+//! | `GET /api/v1/requests` | what must not be sent twice and was sent, newest first | yes |
+//! | `POST /api/v1/requests/{id}/settle` | what came of one is decided | yes |
 //!
 //! Errors are `application/problem+json` (RFC 9457).
 
@@ -30,6 +32,7 @@ mod exposition;
 pub mod openapi;
 mod operations;
 mod problem;
+mod requests;
 mod settings;
 mod shown;
 mod subscribers;
@@ -88,7 +91,10 @@ const MAX_BODY: usize = 128 << 10;
 /// The routes; `token` is what callers must show where the table says so.
 pub fn router(views: Views, token: Option<SecretString>) -> Router {
     let operations = views.operations.clone().map_or_else(Router::new, |operations| {
-        let routes = subscribers::routes().merge(events::routes()).merge(dead_letters::routes());
+        let routes = subscribers::routes()
+            .merge(events::routes())
+            .merge(dead_letters::routes())
+            .merge(requests::routes());
         routes.with_state(Arc::new(operations))
     });
     let guarded = Router::new()

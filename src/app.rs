@@ -66,7 +66,6 @@ impl Gateway {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let log = AccessLog { on: config.log.access, mask_numbers: config.log.mask_numbers };
         let listen = config.proxy.listen.clone();
-        let proxy = Proxy::new(config.proxy, log, threads)?;
         let (drain, draining) = Drain::new();
         let (admin_drain, admin_draining) = Drain::new();
 
@@ -82,6 +81,7 @@ impl Gateway {
             Some(store) => Opened::given(store),
             None => Opened::embedded(config.store).await?,
         };
+        let proxy = Proxy::new(config.proxy, log, threads, Arc::clone(&store.store) as _)?;
         let subscribers = config.hub.subscribers.clone();
         let hub =
             Hub::start(callbacks_listener, config.hub, &store.store, log.mask_numbers, draining.clone())?;

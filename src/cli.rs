@@ -76,6 +76,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failed> {
         Command::Events(asked) => block_on(operators::events(asked, file)),
         Command::DeadLetters(asked) => block_on(operators::dead_letters(asked, file)),
         Command::Replay(asked) => block_on(operators::replay(asked, file)),
+        Command::Requests(asked) => block_on(operators::requests(asked, file)),
         Command::Demo(asked) => block_on(demo::demo(asked)),
     }
 }
@@ -86,10 +87,6 @@ fn run(file: &Path) -> Result<(), Failed> {
     for warning in &warnings {
         tracing::warn!("{}", warning.message());
     }
-    // Its default promises otherwise, and the price of believing it is paid by those who are called.
-    tracing::warn!(
-        "`apps.outnum_duplicate_window` is not built yet: the same outnum sent twice calls people twice"
-    );
     block_on(async { app::run(config).await.map_err(Failed::from) })
 }
 

@@ -7,7 +7,8 @@
 //! [`net::listen`] accepts a connection on one of the worker threads, and [`proxy`] takes each
 //! request through its stack, from the first line to the last: it gets an id, its app is told from
 //! address and token, its path from the one table of [`xinyao::endpoint`], its limits admit it, its
-//! body is capped and looked through for tenants; then, once per attempt, it is signed by
+//! body is capped and looked through for tenants; what must not be sent twice is written down in [`store`];
+//! then, once per attempt, it is signed by
 //! [`xinyao::signature`] and sent over a pooled connection of [`net::connect`]. The answer's `code`
 //! is read as it streams by, and the record of it all is written when the last byte has left.
 //!

@@ -23,6 +23,7 @@ mod lane;
 mod limiting;
 pub mod limits;
 mod metrics;
+mod once;
 mod outgoing;
 mod pool;
 mod record;
@@ -53,6 +54,7 @@ use self::body::BodyLayer;
 use self::call::{Answered, Call, Refused};
 use self::gate::Gate;
 use self::limiting::LimitLayer;
+use self::once::OnceLayer;
 use self::send::{Send as Sending, SignLayer};
 use self::worker::Worker;
 use crate::net::headers;
@@ -81,6 +83,9 @@ fn stack() -> impl Service<Box<Call>, Response = Answered, Error = Refused, Futu
         .layer(LimitLayer)
         // Size and tenants. Small bodies are read here, before a connection is taken for them.
         .layer(BodyLayer)
+        // What must not be sent twice, once nothing but the upstream can say no to it. Before the attempts:
+        // a second one that was not sent is still the same request.
+        .layer(OnceLayer)
         // The last edit of the header fields but for the signature.
         .layer(Gate(clean_headers))
         // A connection; a second one, if the first could not be made or may be tried again.

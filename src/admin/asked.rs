@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::Problem;
 use super::cursor::Listing;
-use crate::store::{EventFilter, EventId};
+use crate::store::{EventFilter, EventId, Finding, RequestState};
 
 /// Rows of a page that names no limit.
 const PAGE: usize = 100;
@@ -117,6 +117,45 @@ impl DeadLettersAsked {
     pub(super) fn meant(self) -> Result<(Option<String>, PageAsked), Problem> {
         let page = PageAsked::of(Listing::DeadLetters, self.limit, self.cursor)?;
         Ok((given(self.subscriber), page))
+    }
+}
+
+/// `GET /api/v1/requests?…`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RequestsAsked {
+    state: Option<String>,
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+impl RequestsAsked {
+    /// In which state, and which page of them.
+    pub(super) fn meant(self) -> Result<(Option<RequestState>, PageAsked), Problem> {
+        let page = PageAsked::of(Listing::Requests, self.limit, self.cursor)?;
+        let state = given(self.state).map(|name| {
+            let state = RequestState::ALL.into_iter().find(|state| state.name() == name);
+            state.ok_or_else(|| invalid(format!("state: {name:?} is none of under_way, done, unknown")))
+        });
+        Ok((state.transpose()?, page))
+    }
+}
+
+/// `POST /api/v1/requests/{id}/settle`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SettleTold {
+    outcome: String,
+}
+
+impl SettleTold {
+    /// What was found out.
+    pub(super) fn meant(&self) -> Result<Finding, Problem> {
+        match &*self.outcome {
+            "done" => Ok(Finding::Done),
+            "not_sent" => Ok(Finding::NotSent),
+            other => Err(invalid(format!("outcome: {other:?} is neither done nor not_sent"))),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 pub(super) enum Listing {
     Events,
     DeadLetters,
+    Requests,
 }
 
 impl Listing {
@@ -32,6 +33,7 @@ impl Listing {
         hash.update(match self {
             Self::Events => b"events",
             Self::DeadLetters => b"dead letters",
+            Self::Requests => b"requests",
         });
         hash.update(cursor);
         hash.finalize().to_be_bytes()

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::Problem;
-use crate::store::{Operate, Query, StoreError, SubscriberFigures};
+use crate::store::{Once, Operate, Query, StoreError, SubscriberFigures};
 use crate::xinyao::callback::Kind;
 
 /// Events, and those who get them.
@@ -18,6 +18,8 @@ pub struct Operations {
     pub query: Arc<dyn Query>,
     /// Does what is asked for.
     pub operate: Arc<dyn Operate>,
+    /// Remembers what must not be sent twice.
+    pub once: Arc<dyn Once>,
     /// The subscribers as they are served at present.
     pub subscribers: Arc<dyn Subscribers>,
     /// Whether phone numbers are masked in what is shown. Bodies are given as they came.

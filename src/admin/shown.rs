@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::cursor::Listing;
 use super::operations::{Operations, Sample, Standing};
 use crate::store::{
-    Attempt, DeadLetter, Delivery, DeliveryState, EventDetail, EventSummary, Page, SubscriberFigures,
+    Attempt, DeadLetter, Delivery, DeliveryState, EventDetail, EventSummary, Page, RequestSummary,
+    SubscriberFigures,
 };
 use crate::telemetry::mask;
 
@@ -15,6 +16,7 @@ pub(super) fn page<T>(listing: Listing, page: Page<T>, row: impl Fn(&T) -> Value
     let key = match listing {
         Listing::Events => "events",
         Listing::DeadLetters => "dead_letters",
+        Listing::Requests => "requests",
     };
     let next = page.next_cursor.map(|cursor| listing.shown(&cursor));
     json!({ key: page.rows.iter().map(row).collect::<Vec<_>>(), "next_cursor": next })
@@ -148,6 +150,21 @@ impl Operations {
     fn answer(&self, answer: &[u8]) -> Option<String> {
         self.masked(Some(&String::from_utf8_lossy(answer)))
     }
+}
+
+/// A request that must not be sent twice.
+pub(super) fn request(request: &RequestSummary) -> Value {
+    json!({
+        "id": request.id.to_string(),
+        "state": request.state.name(),
+        "app": request.app,
+        "endpoint": request.endpoint,
+        "request_id": request.request_id,
+        "idempotency_key": request.key,
+        "task_id": request.task_id,
+        "begun_at": request.begun_at.to_string(),
+        "ended_at": request.ended_at.map(|time| time.to_string()),
+    })
 }
 
 fn state(state: DeliveryState) -> &'static str {

@@ -89,5 +89,5 @@ async fn what_the_document_lists_is_there() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 19);
+    assert_eq!(seen, 21);
 }

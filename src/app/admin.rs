@@ -67,6 +67,7 @@ fn views(parts: Parts) -> Views {
     let operations = Operations {
         query: Arc::clone(&store) as _,
         operate: Arc::clone(&store) as _,
+        once: Arc::clone(&store) as _,
         subscribers: Arc::new(Served { dispatch: parts.dispatch, configured: parts.subscribers }),
         mask_numbers: parts.mask_numbers,
     };

@@ -50,6 +50,8 @@ pub(super) enum Command {
     DeadLetters(DeadLetters),
     /// Have events delivered to a subscriber again.
     Replay(Replay),
+    /// List requests that must not be sent twice and whose outcome is unknown; or settle one.
+    Requests(Requests),
     /// Show it all at work: a gateway and a sandbox in one process, and a campaign from end to end.
     Demo(Demo),
 }
@@ -230,6 +232,51 @@ pub(super) struct Replay {
     pub(super) event: Option<String>,
     #[command(flatten)]
     pub(super) reach: Reach,
+}
+
+/// `requests`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct Requests {
+    #[command(subcommand)]
+    pub(super) settle: Option<SettleRequest>,
+    /// In which state: unknown, under_way, done, or any.
+    #[arg(long, default_value = "unknown", value_parser = ["unknown", "under_way", "done", "any"])]
+    pub(super) state: String,
+    /// Most rows.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(super) limit: u16,
+    /// Where the page before ended.
+    #[arg(long)]
+    pub(super) cursor: Option<String>,
+    #[command(flatten)]
+    pub(super) reach: Reach,
+}
+
+/// `requests settle`
+#[derive(Debug, Subcommand)]
+pub(super) enum SettleRequest {
+    /// Decide about a request whose outcome is unknown, once it is known whether the SaaS acted on it.
+    Settle {
+        /// Its id, as `requests` lists it.
+        id: String,
+        /// done: the SaaS acted on it, and the same request stays refused. not-sent: it did not, and the same
+        /// request may be sent again.
+        #[arg(long, value_enum)]
+        outcome: Outcome,
+        #[command(flatten)]
+        reach: Reach,
+    },
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(super) enum Outcome {
+    /// The SaaS acted on it.
+    Done,
+    /// It did not.
+    #[value(alias = "not_sent")]
+    NotSent,
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `status`, `events`, `dead-letters`, `replay`: asked of the running gateway, over the operators' API.
+//! `status`, `events`, `dead-letters`, `replay`, `requests`: asked of the running gateway, over the operators' API.
 
 mod api;
 mod ask;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use self::api::Api;
 use self::ask::query;
-use super::arguments::{DeadLetters, Events, Reach, Replay};
+use super::arguments::{DeadLetters, Events, Outcome, Reach, Replay, Requests, SettleRequest};
 use super::{Failed, print, print_json};
 
 /// How the gateway fares, and its subscribers.
@@ -55,6 +55,30 @@ pub(super) async fn dead_letters(asked: DeadLetters, file: &Path) -> Result<(), 
     ]);
     let page = api.get(&format!("/api/v1/dead-letters?{query}")).await?;
     if asked.reach.json { print_json(&page) } else { print(&told::dead_letters(&page)) }
+}
+
+/// A page of requests that must not be sent twice; or one of them is settled.
+pub(super) async fn requests(asked: Requests, file: &Path) -> Result<(), Failed> {
+    if let Some(SettleRequest::Settle { id, outcome, reach }) = asked.settle {
+        return settle(&id, outcome, &reach, file).await;
+    }
+    let api = Api::reached(&asked.reach, file)?;
+    let limit = asked.limit.to_string();
+    let state = Some(&*asked.state).filter(|state| *state != "any");
+    let query = query(&[("state", state), ("limit", Some(&limit)), ("cursor", asked.cursor.as_deref())]);
+    let page = api.get(&format!("/api/v1/requests?{query}")).await?;
+    if asked.reach.json { print_json(&page) } else { print(&told::requests(&page)) }
+}
+
+async fn settle(id: &str, outcome: Outcome, reach: &Reach, file: &Path) -> Result<(), Failed> {
+    let api = Api::reached(reach, file)?;
+    let (outcome, then) = match outcome {
+        Outcome::Done => ("done", "the same request stays refused"),
+        Outcome::NotSent => ("not_sent", "the same request may be sent again"),
+    };
+    let path = format!("/api/v1/requests/{}/settle", ask::segment(id));
+    let answer = api.post(&path, &json!({ "outcome": outcome })).await?;
+    if reach.json { print_json(&answer) } else { print(&format!("request {id} is settled: {then}\n")) }
 }
 
 /// Has events delivered again.

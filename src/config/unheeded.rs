@@ -41,7 +41,6 @@ fn of_app<'f>(app: &'f App, set: &mut Vec<Row<'f>>) {
     if *app.checks != Checks::Off {
         set.push(row("apps.checks", &app.checks));
     }
-    set.push(row("apps.outnum_duplicate_window", &app.outnum_duplicate_window));
     set.push(row("apps.weight", &app.weight));
 }
 

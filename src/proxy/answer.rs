@@ -20,6 +20,8 @@ enum Source {
     Along(Box<Along>),
     /// Over a connection that runs by itself.
     Apart(Incoming),
+    /// What was read of it already, and then the rest.
+    After(Option<Bytes>, Box<Answer>),
 }
 
 struct Along {
@@ -50,6 +52,11 @@ impl Answer {
     /// A body that comes by itself.
     pub fn apart(body: Incoming) -> Self {
         Self { source: Source::Apart(body), record: None }
+    }
+
+    /// A body of which `first` was read already.
+    pub fn after(first: Bytes, rest: Self) -> Self {
+        Self { source: Source::After(Some(first), Box::new(rest)), record: None }
     }
 
     /// Has `record` told when the body ends.
@@ -102,6 +109,10 @@ impl Body for Answer {
             }
             Source::Along(along) => ready!(along.poll_frame(cx)),
             Source::Apart(body) => ready!(Pin::new(body).poll_frame(cx)),
+            Source::After(first, rest) => match first.take() {
+                Some(first) => Some(Ok(Frame::data(first))),
+                None => ready!(Pin::new(&mut **rest).poll_frame(cx)),
+            },
         };
         let Some(record) = &mut this.record else { return Poll::Ready(frame) };
         match &frame {
@@ -121,6 +132,7 @@ impl Body for Answer {
             Source::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Source::Along(along) => along.first.is_none() && along.body.is_end_stream(),
             Source::Apart(body) => body.is_end_stream(),
+            Source::After(first, rest) => first.is_none() && rest.is_end_stream(),
         }
     }
 
@@ -133,6 +145,10 @@ impl Body for Answer {
                 (_, None) => SizeHint::default(),
             },
             Source::Apart(body) => body.size_hint(),
+            Source::After(first, rest) => match rest.size_hint().exact() {
+                Some(size) => SizeHint::with_exact(first.as_ref().map_or(0, |b| b.len() as u64) + size),
+                None => SizeHint::default(),
+            },
         }
     }
 }

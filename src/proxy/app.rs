@@ -1,6 +1,7 @@
 //! An app as it runs: its rights, its token, its limits.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
@@ -31,6 +32,8 @@ pub struct App {
     pub limits: Arc<Limits>,
     /// What it has under way.
     pub in_flight: Arc<InFlight>,
+    /// How long the same numbers for the same task are held back; zero: they are not.
+    pub outnum_duplicate_window: Duration,
     /// The `RateLimit-Policy` field of answers, by target.
     pub policies: [Option<HeaderValue>; Target::COUNT],
     token: Option<SecretString>,
@@ -46,6 +49,7 @@ impl App {
             credential,
             endpoints: settings.endpoints,
             tenants: Arc::new(Tenants::new(&settings.app_ids)),
+            outnum_duplicate_window: settings.outnum_duplicate_window,
             policies: limits.policies(),
             limits: Arc::new(limits),
             in_flight: Arc::new(InFlight::new(settings.max_in_flight)),
@@ -61,6 +65,7 @@ impl App {
             credential: Credential { apikey: String::new(), apisecret: SecretString::default() },
             endpoints: std::iter::empty().collect(),
             tenants: Arc::new(Tenants::new(&[])),
+            outnum_duplicate_window: Duration::ZERO,
             policies: Default::default(),
             limits: Arc::new(Limits::new(&[])),
             in_flight: Arc::default(),
@@ -76,6 +81,7 @@ impl App {
             credential: self.credential.clone(),
             endpoints: self.endpoints,
             tenants: Arc::new(Tenants::clone(&self.tenants)),
+            outnum_duplicate_window: self.outnum_duplicate_window,
             policies: self.limits.policies(),
             limits: Arc::clone(&self.limits),
             in_flight: Arc::clone(&self.in_flight),

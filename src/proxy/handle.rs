@@ -16,6 +16,7 @@ use super::settings::Settings;
 use super::upstream::Upstream;
 use super::worker::Worker;
 use crate::net::listen::{Peer, Rejected};
+use crate::store::Once;
 
 /// How often unused connections to the upstream are looked through.
 const SWEEP: Duration = Duration::from_secs(2);
@@ -39,14 +40,19 @@ impl fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// Works the settings out for so many worker threads. Follows the upstreams' names on the current
+    /// Works the settings out for so many worker threads; `once` remembers what must not be sent twice. Follows the upstreams' names on the current
     /// tokio runtime, which must outlive the workers.
     ///
     /// # Errors
     /// The settings can't run on this host.
-    pub fn new(settings: Settings, log: AccessLog, threads: usize) -> Result<Arc<Self>, StartError> {
+    pub fn new(
+        settings: Settings,
+        log: AccessLog,
+        threads: usize,
+        once: Arc<dyn Once>,
+    ) -> Result<Arc<Self>, StartError> {
         let slots = Arc::new(Slots::default());
-        let running = Running::new(settings, log, &slots)?;
+        let running = Running::new(settings, log, &slots, once)?;
         let threads = (0..threads).map(|_| {
             let counts = Arc::<Mutex<Counts>>::default();
             let worker = Worker::new(Arc::clone(&running), Arc::clone(&counts));

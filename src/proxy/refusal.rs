@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
+use super::once::Duplicate;
 use super::tenant::Denied;
 use crate::net::listen::Rejected;
 use crate::xinyao::Target;
@@ -50,6 +51,9 @@ pub enum Refusal {
     /// Nothing came for too long.
     #[error("the request's {0} came too slowly")]
     TooSlow(&'static str),
+    /// It was sent before, or may have been.
+    #[error("{0}")]
+    Duplicate(Duplicate),
     /// Over `limits.max_body`.
     #[error("the body is over {0} bytes, the gateway's limits.max_body")]
     BodyTooLarge(u64),
@@ -82,6 +86,12 @@ pub enum Refusal {
     /// The upstream failed time and again, and is being left alone.
     #[error("the upstream has failed repeatedly and is left alone for {} s", seconds(*.0))]
     CircuitOpen(Duration),
+    /// It can't be written down that the request is sent.
+    #[error(
+        "the gateway's store cannot be written, and a request that must not be sent twice is not sent unless \
+         it is written down that it was; nothing was sent, try again"
+    )]
+    Unremembered,
     /// The process is about to end.
     #[error("the gateway is shutting down; send the request again")]
     Draining,
@@ -104,6 +114,7 @@ impl Refusal {
             Self::UnknownEndpoint => Row(404, -40401, "unknown_endpoint"),
             Self::MethodNotAllowed(_) => Row(405, -40501, "method_not_allowed"),
             Self::TooSlow(_) => Row(408, -40801, "request_timeout"),
+            Self::Duplicate(_) => Row(409, -40901, "duplicate_request"),
             Self::BodyTooLarge(_) => Row(413, -41301, "body_too_large"),
             Self::TargetTooLong => Row(414, -41401, "target_too_long"),
             Self::HeadersTooLarge => Row(431, -43101, "headers_too_large"),
@@ -111,7 +122,7 @@ impl Refusal {
             Self::TooManyInFlight(_) => Row(429, -42902, "too_many_in_flight"),
             Self::Unreachable(_) => Row(502, -50201, "upstream_unreachable"),
             Self::BrokeOff => Row(502, -50202, "upstream_broke_off"),
-            Self::Overloaded | Self::CircuitOpen(_) => Row(503, -50301, "overloaded"),
+            Self::Overloaded | Self::CircuitOpen(_) | Self::Unremembered => Row(503, -50301, "overloaded"),
             Self::Draining => Row(503, -50302, "draining"),
             Self::UpstreamTimeout(_) => Row(504, -50401, "upstream_timeout"),
         }
@@ -157,8 +168,11 @@ impl Refusal {
             Self::RateLimited { retry_after: after, .. } | Self::CircuitOpen(after) => {
                 Some((header::RETRY_AFTER, HeaderValue::from(seconds(*after))))
             }
-            Self::TooManyInFlight(_) | Self::Overloaded | Self::Draining => {
+            Self::TooManyInFlight(_) | Self::Overloaded | Self::Unremembered | Self::Draining => {
                 Some((header::RETRY_AFTER, HeaderValue::from(1_u64)))
+            }
+            Self::Duplicate(duplicate) => {
+                duplicate.passes().then(|| (header::RETRY_AFTER, HeaderValue::from(1_u64)))
             }
             Self::Invalid(_)
             | Self::NotAllowed(_)

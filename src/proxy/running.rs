@@ -14,6 +14,7 @@ use super::source::Sources;
 use super::upstream::{BadOrigin, Upstream};
 use super::worker::Worker;
 use crate::net::connect::{Connector, EgressError};
+use crate::store::Once;
 
 /// The configuration as it runs, shared by all workers.
 pub struct Running {
@@ -39,6 +40,8 @@ pub struct Running {
     pub connector: Connector,
     /// Where connections leave from.
     pub sources: Sources,
+    /// What was sent that must not be sent twice.
+    pub once: Arc<dyn Once>,
     /// Whether there is an access log.
     pub log_access: bool,
     /// Whether phone numbers in it are masked.
@@ -79,7 +82,12 @@ impl Running {
     ///
     /// # Errors
     /// A source IP is not this host's, a CA bundle can't be read, or a name stands for nothing.
-    pub fn new(settings: Settings, log: AccessLog, slots: &Slots) -> Result<Arc<Self>, StartError> {
+    pub fn new(
+        settings: Settings,
+        log: AccessLog,
+        slots: &Slots,
+        once: Arc<dyn Once>,
+    ) -> Result<Arc<Self>, StartError> {
         let connector = Connector::new(&settings.egress)?;
         let apps = settings.apps.iter().map(|app| {
             let credential = settings.credentials.get(&app.credential).ok_or_else(|| {
@@ -98,6 +106,7 @@ impl Running {
             recordings: Arc::new(Upstream::new(settings.upstream.recordings_url.clone(), &connector)?),
             sources: Sources::new(connector.sources().to_vec()),
             connector,
+            once,
             log_access: log.on,
             mask_numbers: log.mask_numbers,
             draining: AtomicBool::new(false),

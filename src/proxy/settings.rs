@@ -59,6 +59,8 @@ pub struct AppSettings {
     pub rate_limits: Vec<RateLimit>,
     /// Most requests under way, answers being streamed included.
     pub max_in_flight: usize,
+    /// How long an outnum of the same task and the same numbers is refused; zero: not at all.
+    pub outnum_duplicate_window: Duration,
 }
 
 /// A rate limit of one app.

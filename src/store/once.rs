@@ -71,7 +71,7 @@ pub enum Claimed {
     /// It is taken up: it may be sent, and what comes of it is to be told.
     Taken(RequestId),
     /// It must not be sent.
-    Blocked(Earlier),
+    Blocked(Box<Earlier>),
 }
 
 /// The request that stands in the way of another.

@@ -17,6 +17,8 @@ mod egress;
 mod framing;
 mod inbound;
 mod limits;
+mod once;
+mod once_kill;
 mod operating;
 mod operators;
 mod process;

@@ -195,6 +195,20 @@ const OPERATIONS: &[Operation] = &[
         &[ok("How many there were.", Content::Json("Discarded"))],
     )
     .body("DeadLetterChoice"),
+    get(
+        "/api/v1/requests",
+        "requests",
+        "Requests that must not be sent twice, newest first: what came of each",
+        &[ok("A page of them.", Content::Json("Requests"))],
+    )
+    .query(&["state", "limit", "cursor"]),
+    post(
+        "/api/v1/requests/{id}/settle",
+        "settleRequest",
+        "Decide about an unknown outcome: done, and it stays in the way of others; not sent, and it does not",
+        &[ok("It is decided.", Content::Json("Settled"))],
+    )
+    .body("Settlement"),
 ];
 
 /// What the answers are made of.

@@ -36,7 +36,12 @@ pub(super) const TABLE: [Refusal; 19] = [
     refusal(404, -40401, "unknown_endpoint", "neither a documented path nor one of upstream.extra_paths"),
     refusal(405, -40501, "method_not_allowed", "the path takes another method"),
     refusal(408, -40801, "request_timeout", "headers or body came too slowly"),
-    refusal(DUPLICATE, -40901, "duplicate_request", "it could call people twice"),
+    refusal(
+        DUPLICATE,
+        -40901,
+        "duplicate_request",
+        "the same was sent before, is under way, or may have been sent",
+    ),
     refusal(413, -41301, "body_too_large", "the body is over limits.max_body"),
     refusal(414, -41401, "target_too_long", "path and query are too long"),
     refusal(429, -42901, "rate_limited", "a rate limit is reached"),
@@ -44,7 +49,12 @@ pub(super) const TABLE: [Refusal; 19] = [
     refusal(431, -43101, "headers_too_large", "too many headers, or too large ones"),
     refusal(502, -50201, "upstream_unreachable", "connecting to the SaaS failed, or TLS, or DNS"),
     refusal(502, -50202, "upstream_broke_off", "the connection was lost before the SaaS answered"),
-    refusal(503, -50301, "overloaded", "upstream.max_in_flight is reached, or the SaaS's circuit is open"),
+    refusal(
+        503,
+        -50301,
+        "overloaded",
+        "upstream.max_in_flight is reached, the SaaS's circuit is open, or the store cannot be written",
+    ),
     refusal(503, -50302, "draining", "the gateway is shutting down"),
     refusal(504, -50401, "upstream_timeout", "the SaaS did not answer in time"),
 ];

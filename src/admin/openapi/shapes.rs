@@ -13,6 +13,7 @@ pub(super) fn query(name: &str) -> Value {
         "task_id" => (text(), "Of this task."),
         "call_sn" => (text(), "Of this batch."),
         "subscriber" => (text(), "Of this subscriber."),
+        "state" => (request_state(), "In this state."),
         "since" => (time(), "Which came then or later."),
         "until" => (time(), "Which came before then."),
         "limit" => {
@@ -47,6 +48,10 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
             object(json!({ "dead_letters": list("DeadLetter"), "next_cursor": maybe("string") })),
         ),
         ("DeadLetter", dead_letter()),
+        ("Requests", object(json!({ "requests": list("Request"), "next_cursor": maybe("string") }))),
+        ("Request", request()),
+        ("Settlement", choice(json!({ "outcome": outcome() }), &["outcome"])),
+        ("Settled", object(json!({ "id": text(), "outcome": outcome() }))),
     ]
 }
 
@@ -64,6 +69,28 @@ fn subscriber() -> Value {
         "expired": described(count(), "Events that retention removed before it got them."),
         "in_flight": count(),
     }))
+}
+
+fn request() -> Value {
+    object(json!({
+        "id": text(),
+        "state": request_state(),
+        "app": text(),
+        "endpoint": text(),
+        "request_id": described(text(), "As the header `x-request-id`, and in the log."),
+        "idempotency_key": maybe("string"),
+        "task_id": maybe("string"),
+        "begun_at": time(),
+        "ended_at": { "type": ["string", "null"], "format": "date-time" },
+    }))
+}
+
+fn request_state() -> Value {
+    json!({ "type": "string", "enum": ["under_way", "done", "unknown"] })
+}
+
+fn outcome() -> Value {
+    json!({ "type": "string", "enum": ["done", "not_sent"] })
 }
 
 fn event() -> Value {

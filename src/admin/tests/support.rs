@@ -62,6 +62,7 @@ impl Api {
         let operations = Operations {
             query: Arc::clone(&store) as _,
             operate: Arc::clone(&store) as _,
+            once: Arc::clone(&store) as _,
             subscribers: Arc::new(Two),
             mask_numbers: true,
         };

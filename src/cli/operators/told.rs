@@ -119,6 +119,20 @@ pub(super) fn dead_letters(page: &Value) -> String {
     listing(&head, &lines, page, "no dead letters")
 }
 
+/// A page of requests that must not be sent twice.
+pub(super) fn requests(page: &Value) -> String {
+    let lines: Vec<_> = rows(&page["requests"])
+        .map(|request| {
+            let mut cells = vec![moment(&request["begun_at"])];
+            let keys = ["id", "state", "app", "endpoint", "task_id", "idempotency_key", "request_id"];
+            cells.extend(keys.map(|key| plain(&request[key])));
+            cells
+        })
+        .collect();
+    let head = ["CAME", "ID", "STATE", "APP", "ENDPOINT", "TASK", "KEY", "REQUEST ID"];
+    listing(&head, &lines, page, "no such requests")
+}
+
 fn listing(head: &[&str], lines: &[Vec<String>], page: &Value, none: &str) -> String {
     if lines.is_empty() {
         return format!("{none}\n");

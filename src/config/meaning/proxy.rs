@@ -88,6 +88,7 @@ fn app(written: &App, credentials: &Named<Credential>, report: &mut Report) -> p
         endpoints: targets(&written.endpoints),
         rate_limits: written.rate_limits.iter().map(|limit| rate_limit(limit)).collect(),
         max_in_flight: written.max_in_flight.size(),
+        outnum_duplicate_window: *written.outnum_duplicate_window,
     }
 }
 

@@ -31,8 +31,8 @@ record! {
         /// What is done about requests that the SaaS would refuse: `off`, `report` (forwarded, counted, logged),
         /// or `enforce` (400 with every failure). Has no effect yet.
         checks: Checks = "report",
-        /// How long the same outnum of the same app is refused, so that nobody is called twice; `0s`: off.
-        /// Has no effect yet: the same outnum sent twice calls people twice.
+        /// How long an outnum of the same task and the same numbers is refused, so that nobody is called twice,
+        /// unless it has an `Idempotency-Key` or `X-Gateway-Force: true`; `0s`: not at all, at most `24h`.
         outnum_duplicate_window: Duration = "10m",
         /// Its share of `limits.global` when that is short. Has no effect yet.
         weight: Count = "1",

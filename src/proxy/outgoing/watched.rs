@@ -16,6 +16,9 @@ use crate::proxy::tenant::{MultipartScan, Parts};
 
 /// Follows a multipart body while it streams to the upstream.
 pub trait Observer: Parts + Send {
+    /// Bytes as they came, multipart or not.
+    fn bytes(&mut self, _: &[u8]) {}
+
     /// The body has ended. If `whole`, it was multipart to its end, and all parts of it were told.
     ///
     /// The upstream lacks the newest bytes until this is ready, and what is refused here never gets them.
@@ -125,10 +128,14 @@ impl Watched {
     }
 
     fn pass(&mut self, data: Bytes) -> Result<Option<Bytes>, Refusal> {
+        if data.is_empty() {
+            return Ok(None);
+        }
         self.seen += data.len() as u64;
         if self.seen > self.rules.max_bytes {
             return Err(Refusal::BodyTooLarge(self.rules.max_bytes));
         }
+        self.observers.iter_mut().for_each(|observer| observer.bytes(&data));
         if let Some(scan) = &mut self.rules.scan {
             scan.feed_to(&data, &mut All(&mut self.observers)).map_err(Refusal::AppIdNotAllowed)?;
         } else if self.observers.is_empty() {

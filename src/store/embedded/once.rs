@@ -60,14 +60,11 @@ impl Once for EmbeddedStore {
 
     fn request(&self, id: RequestId) -> Answer<'_, Option<RequestSummary>> {
         Box::pin(
-            self.readers
-                .ask(move |connection, _| once::one(connection, id).map_err(|error| told(&error))),
+            self.readers.ask(move |connection, _| once::one(connection, id).map_err(|error| told(&error))),
         )
     }
 
     fn settle_request(&self, id: RequestId, finding: Finding, at: Timestamp) -> Answer<'_, bool> {
-        self.step(move |connection| {
-            once::settle(connection, id, finding, at).map_err(|error| told(&error))
-        })
+        self.step(move |connection| once::settle(connection, id, finding, at).map_err(|error| told(&error)))
     }
 }

@@ -49,7 +49,7 @@ impl Requests {
             None => self.of_content(&claim),
         };
         if let Some(earlier) = earlier {
-            return Claimed::Blocked(earlier);
+            return Claimed::Blocked(Box::new(earlier));
         }
         self.named += 1;
         let id = RequestId(self.named);

@@ -150,7 +150,7 @@ pub(in crate::store) fn claim(connection: &Connection, claim: &Claim) -> Result<
         None => of_content(connection, claim),
     };
     if let Some(earlier) = earlier.map_err(told)? {
-        return Ok(Claimed::Blocked(earlier));
+        return Ok(Claimed::Blocked(Box::new(earlier)));
     }
     if remembered(connection).map_err(told)? >= signed(MAX_REQUESTS as u64) {
         return Err(StoreError::Full(format!("{MAX_REQUESTS} requests are remembered already")));
@@ -166,8 +166,7 @@ pub(in crate::store) fn claim(connection: &Connection, claim: &Claim) -> Result<
         )
         .map_err(told)?;
     let at = nanos(claim.at);
-    let row =
-        (&claim.app, claim.endpoint, &claim.request_id, &claim.key, fingerprint, content, task_id, at);
+    let row = (&claim.app, claim.endpoint, &claim.request_id, &claim.key, fingerprint, content, task_id, at);
     statement.execute(row).map_err(told)?;
     Ok(Claimed::Taken(RequestId(connection.last_insert_rowid())))
 }
@@ -178,11 +177,11 @@ fn remembered(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached(span)?.query_row([], |row| row.get(0))
 }
 
-const EARLIER: &str = "id, request_id, begun_at, ended_at, fingerprint, state, status, head, body FROM request";
+const EARLIER: &str =
+    "id, request_id, begun_at, ended_at, fingerprint, state, status, head, body FROM request";
 
 fn of_key(connection: &Connection, claim: &Claim, key: &str) -> rusqlite::Result<Option<Earlier>> {
-    let mut statement =
-        connection.prepare_cached(&format!("SELECT {EARLIER} WHERE app = ? AND key = ?"))?;
+    let mut statement = connection.prepare_cached(&format!("SELECT {EARLIER} WHERE app = ? AND key = ?"))?;
     let found = statement.query_row((&claim.app, key), earlier).optional()?;
     let Some((id, ended_at, earlier)) = found else { return Ok(None) };
     let over = earlier.state != RequestState::UnderWay && ended_at < oldest(claim.at);
@@ -290,14 +289,13 @@ pub(in crate::store) fn settle(
             "UPDATE request SET state = 1, ended_at = coalesce(ended_at, ?) WHERE id = ? AND state = 2",
             (nanos(at), id.0),
         )?,
-        Finding::NotSent => {
-            connection.execute("DELETE FROM request WHERE id = ? AND state = 2", [id.0])?
-        }
+        Finding::NotSent => connection.execute("DELETE FROM request WHERE id = ? AND state = 2", [id.0])?,
     };
     Ok(changed > 0)
 }
 
-const SUMMARY: &str = "SELECT id, app, endpoint, request_id, key, task_id, state, begun_at, ended_at FROM request";
+const SUMMARY: &str =
+    "SELECT id, app, endpoint, request_id, key, task_id, state, begun_at, ended_at FROM request";
 
 pub(in crate::store) fn page(
     connection: &Connection,
@@ -308,8 +306,8 @@ pub(in crate::store) fn page(
     let before: i64 = cursor.map_or(i64::MAX, |cursor| cursor.parse().unwrap_or(0));
     // Written out, so that the index of what is not done is seen to do.
     let narrowed = wanted.map_or(String::new(), |wanted| format!("AND state = {}", code(wanted)));
-    let mut statement = connection
-        .prepare_cached(&format!("{SUMMARY} WHERE id < ? {narrowed} ORDER BY id DESC LIMIT ?"))?;
+    let mut statement =
+        connection.prepare_cached(&format!("{SUMMARY} WHERE id < ? {narrowed} ORDER BY id DESC LIMIT ?"))?;
     let rows = statement.query_map((before, signed(limit as u64 + 1)), summary)?;
     let mut rows: Vec<RequestSummary> = rows.collect::<Result<_, _>>()?;
     let more = rows.len() > limit;
@@ -318,7 +316,10 @@ pub(in crate::store) fn page(
     Ok(Page { rows, next_cursor })
 }
 
-pub(in crate::store) fn one(connection: &Connection, id: RequestId) -> rusqlite::Result<Option<RequestSummary>> {
+pub(in crate::store) fn one(
+    connection: &Connection,
+    id: RequestId,
+) -> rusqlite::Result<Option<RequestSummary>> {
     connection.prepare_cached(&format!("{SUMMARY} WHERE id = ?"))?.query_row([id.0], summary).optional()
 }
 

@@ -47,7 +47,7 @@ async fn taken(store: &Arc<dyn Store>, claim: Claim) -> RequestId {
 
 async fn blocked(store: &Arc<dyn Store>, claim: Claim) -> Earlier {
     match store.claim(claim).await.unwrap() {
-        Claimed::Blocked(earlier) => earlier,
+        Claimed::Blocked(earlier) => *earlier,
         Claimed::Taken(id) => panic!("{id:?} is taken"),
     }
 }
@@ -206,7 +206,10 @@ pub(crate) async fn requests_are_paged(house: &mut impl House) {
     let found = unknown(&store).await;
     assert_eq!(found, [rows[2].clone()]);
     assert_eq!(store.request(found[0].id).await.unwrap().as_ref(), Some(&found[0]));
-    assert_eq!((&*found[0].app, &*found[0].endpoint, &*found[0].request_id), ("crm", "outnum", "request of 3"));
+    assert_eq!(
+        (&*found[0].app, &*found[0].endpoint, &*found[0].request_id),
+        ("crm", "outnum", "request of 3")
+    );
     assert_eq!((found[0].begun_at, found[0].ended_at), (after(3), Some(after(9))));
     assert_eq!(found[0].task_id.as_deref(), Some("7"));
     assert_eq!(found[0].ended_at.unwrap().duration_since(found[0].begun_at), SignedDuration::from_secs(6));

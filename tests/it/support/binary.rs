@@ -16,7 +16,7 @@ pub struct Binary {
     pub admin: SocketAddr,
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
-    _folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
 }
 
 impl Binary {
@@ -32,11 +32,23 @@ impl Binary {
 
     /// Runs it by this shell script, which gets program and arguments.
     pub fn run_as(builder: Builder, script: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Arc::new(tempfile::tempdir().unwrap());
         let store = folder.path().join("gateway.db");
         let builder = builder.with(format!("store: {{path: {}}}", store.display()));
         let file = folder.path().join("config.yaml");
         std::fs::write(&file, builder.text()).unwrap();
+        Self::start(folder, script)
+    }
+
+    /// Kills it as it stands, and runs it again on the same files.
+    pub fn kill_and_run_again(mut self) -> Self {
+        drop(self.child.kill());
+        drop(self.child.wait());
+        Self::start(Arc::clone(&self.folder), "exec \"$0\" \"$@\"")
+    }
+
+    fn start(folder: Arc<tempfile::TempDir>, script: &str) -> Self {
+        let file = folder.path().join("config.yaml");
         let mut child = Command::new("sh")
             .args(["-c", script, env!("CARGO_BIN_EXE_xinyao-gateway"), "--config"])
             .arg(&file)
@@ -57,7 +69,7 @@ impl Binary {
         let (proxy, admin) = addresses
             .recv_timeout(DEADLINE)
             .unwrap_or_else(|_| panic!("it is never ready: {:#?}", lines.lock().unwrap()));
-        Self { proxy, admin, child, lines, _folder: folder }
+        Self { proxy, admin, child, lines, folder }
     }
 
     /// Its process id.

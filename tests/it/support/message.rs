@@ -57,6 +57,11 @@ impl Ask {
         self
     }
 
+    /// Its body.
+    pub fn content(&self) -> &[u8] {
+        self.body.as_deref().unwrap_or_default()
+    }
+
     /// As it goes over the line.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);

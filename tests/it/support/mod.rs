@@ -19,6 +19,7 @@ mod log;
 mod message;
 mod sandbox;
 mod tls;
+mod upload;
 mod upstream;
 
 use std::time::{Duration, Instant};
@@ -32,6 +33,7 @@ pub use log::logged;
 pub use message::{Answer, Ask, Seen, get, post, request};
 pub use sandbox::Sandbox;
 pub use tls::Authority;
+pub use upload::{outnum, outnum_with};
 pub use upstream::{Act, OK, Upstream, answer, nobody, ok};
 
 /// Where the endpoints are (§6, §10-§16): written out, for the gateway has them from its own table.
