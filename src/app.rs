@@ -4,6 +4,7 @@ mod admin;
 mod hub;
 mod store;
 mod subscribers;
+mod team_urls;
 mod workers;
 
 use std::net::{SocketAddr, TcpListener};
@@ -21,6 +22,7 @@ use crate::store::Store;
 
 use self::hub::Hub;
 use self::store::Opened;
+use self::team_urls::Addresses;
 use self::workers::Workers;
 
 /// How long what is under way may take to finish once the end has been announced.
@@ -50,7 +52,7 @@ impl Gateway {
     /// # Errors
     /// An address can't be bound, or the configuration can't run on this host.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
-        Self::compose(config, None).await
+        Box::pin(Self::compose(config, None)).await
     }
 
     /// Likewise, with another store than the configuration's; whoever gives it closes it.
@@ -58,7 +60,7 @@ impl Gateway {
     /// # Errors
     /// See [`Gateway::start`].
     pub async fn start_on(config: Config, store: Arc<dyn Store>) -> anyhow::Result<Self> {
-        Self::compose(config, Some(store)).await
+        Box::pin(Self::compose(config, Some(store))).await
     }
 
     async fn compose(config: Config, store: Option<Arc<dyn Store>>) -> anyhow::Result<Self> {
@@ -81,16 +83,23 @@ impl Gateway {
             Some(store) => Opened::given(store),
             None => Opened::embedded(config.store).await?,
         };
-        let proxy = Proxy::new(config.proxy, log, threads, Arc::clone(&store.store) as _)?;
-        let subscribers = config.hub.subscribers.clone();
-        let hub =
-            Hub::start(callbacks_listener, config.hub, &store.store, log.mask_numbers, draining.clone())?;
+        let addresses = Addresses::known(&config.hub, &store.store).await?;
+        let team_urls = addresses.is_on().then(|| Arc::clone(&addresses) as _);
+        let proxy = Proxy::new(config.proxy, log, threads, Arc::clone(&store.store) as _, team_urls)?;
+        let hub = Hub::start(
+            callbacks_listener,
+            config.hub,
+            &store.store,
+            log.mask_numbers,
+            draining.clone(),
+            &addresses,
+        )?;
 
         let parts = admin::Parts {
             proxy: Arc::clone(&proxy),
             hub: hub.metrics.clone(),
             dispatch: Arc::clone(&hub.dispatch),
-            subscribers,
+            addresses,
             store: Arc::clone(&store.store),
             commits: store.metrics(),
             draining: draining.clone(),

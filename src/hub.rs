@@ -19,6 +19,7 @@ mod record;
 mod refusal;
 pub mod schedule;
 mod settings;
+pub mod team_url;
 #[cfg(test)]
 mod tests;
 mod token;

@@ -33,6 +33,7 @@ mod running;
 mod send;
 mod settings;
 mod source;
+mod team_url;
 pub mod tenant;
 mod upstream;
 mod way;
@@ -56,6 +57,7 @@ use self::gate::Gate;
 use self::limiting::LimitLayer;
 use self::once::OnceLayer;
 use self::send::{Send as Sending, SignLayer};
+use self::team_url::TeamUrlLayer;
 use self::worker::Worker;
 use crate::net::headers;
 use crate::net::listen::{Peer, Rejected};
@@ -68,6 +70,7 @@ pub use self::refusal::Refusal;
 pub use self::routing::target;
 pub use self::running::{AccessLog, StartError};
 pub use self::settings::{AppSettings, LimitSettings, Rate, RateLimit, Settings, UpstreamSettings};
+pub use self::team_url::{Originals, Place, TeamUrls};
 
 /// The request's way: the first line sees the call first.
 fn stack() -> impl Service<Box<Call>, Response = Answered, Error = Refused, Future: Send> {
@@ -86,6 +89,9 @@ fn stack() -> impl Service<Box<Call>, Response = Answered, Error = Refused, Futu
         // What must not be sent twice, once nothing but the upstream can say no to it. Before the attempts:
         // a second one that was not sent is still the same request.
         .layer(OnceLayer)
+        // The callback address of a task. Behind what may answer without the upstream: the address is kept for
+        // tasks that are made.
+        .layer(TeamUrlLayer)
         // The last edit of the header fields but for the signature.
         .layer(Gate(clean_headers))
         // A connection; a second one, if the first could not be made or may be tried again.

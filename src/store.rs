@@ -21,6 +21,7 @@ mod sqlite;
 mod standing;
 #[cfg(test)]
 mod suite;
+mod team_url;
 
 use std::sync::Arc;
 
@@ -42,6 +43,7 @@ pub use self::once::{
     RequestId, RequestState, RequestSummary,
 };
 pub use self::settings::Settings;
+pub use self::team_url::{MAX_TEAM_URLS, TeamUrl};
 
 /// Why the store could not do as asked. What it means for the caller is the caller's to say.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -58,9 +60,9 @@ pub enum StoreError {
 }
 
 /// All that a store does.
-pub trait Store: Intake + Log + Progress + Query + Operate + Once {}
+pub trait Store: Intake + Log + Progress + Query + Operate + Once + TeamUrls {}
 
-impl<T: Intake + Log + Progress + Query + Operate + Once> Store for T {}
+impl<T: Intake + Log + Progress + Query + Operate + Once + TeamUrls> Store for T {}
 
 /// What a store answers, a moment later.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -219,4 +221,13 @@ pub trait Once: Send + Sync {
 
     /// Decides about an unknown outcome. `false`: there is none of that name.
     fn settle_request(&self, id: RequestId, finding: Finding, at: Timestamp) -> Answer<'_, bool>;
+}
+
+/// Keeps the callback addresses that apps name in their tasks.
+pub trait TeamUrls: Send + Sync {
+    /// All of them, the oldest first.
+    fn team_urls(&self) -> Answer<'_, Vec<TeamUrl>>;
+
+    /// Keeps one, at most [`MAX_TEAM_URLS`]. One that is known stays as it is. Durable when ready.
+    fn keep_team_url(&self, team_url: TeamUrl) -> Answer<'_, ()>;
 }

@@ -10,9 +10,10 @@ use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
 use super::subscribers::Served;
+use super::team_urls::Addresses;
 use crate::admin::{self, Check, Operations, Views};
+use crate::hub;
 use crate::hub::dispatch::{self, Dispatch};
-use crate::hub::{self, SubscriberSettings};
 use crate::net::listen::{self, Drain, Peer, Rejected};
 use crate::net::{ListenSettings, Networks};
 use crate::proxy::Proxy;
@@ -24,8 +25,8 @@ pub(super) struct Parts {
     pub(super) proxy: Arc<Proxy>,
     pub(super) hub: hub::Metrics,
     pub(super) dispatch: Arc<Dispatch>,
-    /// The configured subscribers.
-    pub(super) subscribers: Vec<SubscriberSettings>,
+    /// The subscribers, and the addresses that apps named.
+    pub(super) addresses: Arc<Addresses>,
     pub(super) store: Arc<dyn Store>,
     /// What the store counts of itself.
     pub(super) commits: Option<Box<dyn Collector>>,
@@ -68,7 +69,7 @@ fn views(parts: Parts) -> Views {
         query: Arc::clone(&store) as _,
         operate: Arc::clone(&store) as _,
         once: Arc::clone(&store) as _,
-        subscribers: Arc::new(Served { dispatch: parts.dispatch, configured: parts.subscribers }),
+        subscribers: Arc::new(Served { dispatch: parts.dispatch, addresses: parts.addresses }),
         mask_numbers: parts.mask_numbers,
     };
     Views {

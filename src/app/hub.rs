@@ -9,6 +9,7 @@ use anyhow::Context;
 use tokio::sync::oneshot;
 
 use super::GRACE;
+use super::team_urls::Addresses;
 use crate::hub::dispatch::{Dispatch, Parts};
 use crate::hub::schedule::{Clock, HostClock};
 use crate::hub::{self, Connection, Intake, Settings};
@@ -40,6 +41,7 @@ impl Hub {
         store: &Arc<dyn Store>,
         mask_numbers: bool,
         drain: Drain,
+        addresses: &Addresses,
     ) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let client = Client::new()?;
@@ -48,11 +50,13 @@ impl Hub {
             Intake::new(&settings, Arc::clone(store) as _, &client, Arc::clone(&clock), mask_numbers)?;
         let metrics = intake.metrics();
         let (log, progress, query) = (Arc::clone(store) as _, Arc::clone(store) as _, Arc::clone(store) as _);
-        let parts = Parts { log, progress, query, clock, client };
+        let guarded = Client::within(settings.team_urls.networks.clone())?;
+        let parts = Parts { log, progress, query, clock, client, guarded };
         let dispatch = {
             let _here = runtime.enter();
-            Dispatch::start(parts, &settings.subscribers, &settings.proxy_url)?
+            Dispatch::start(parts, &addresses.subscribers(), &settings.proxy_url)?
         };
+        addresses.serve(&dispatch);
         let (cut, cut_off) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let delivering = Arc::clone(&dispatch);

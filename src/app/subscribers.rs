@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use super::team_urls::Addresses;
 use crate::admin::{Sample, Standing, Subscribers};
 use crate::hub::SubscriberSettings;
 use crate::hub::dispatch::{Dispatch, Sampled};
@@ -12,7 +13,7 @@ use crate::xinyao::callback::Kind;
 /// The loops, and what is configured of each.
 pub(super) struct Served {
     pub(super) dispatch: Arc<Dispatch>,
-    pub(super) configured: Vec<SubscriberSettings>,
+    pub(super) addresses: Arc<Addresses>,
 }
 
 impl Subscribers for Served {
@@ -22,11 +23,12 @@ impl Subscribers for Served {
             let (state, in_flight) = (standing.state.name(), standing.in_flight);
             Some(Standing { name: configured.name.clone(), url: configured.url.clone(), state, in_flight })
         };
-        self.configured.iter().filter_map(one).collect()
+        self.addresses.subscribers().iter().filter_map(one).collect()
     }
 
     fn kinds(&self, subscriber: &str) -> Vec<Kind> {
-        let one = self.configured.iter().find(|configured| configured.name == subscriber);
+        let configured = self.addresses.subscribers();
+        let one = configured.iter().find(|configured| configured.name == subscriber);
         one.into_iter().flat_map(|one| &one.events).filter_map(|kind| kind.parse().ok()).collect()
     }
 

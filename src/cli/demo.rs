@@ -111,7 +111,6 @@ impl Play<'_> {
             "bot_id": bot,
             "voice": "aixia",
             "disnumber": "02066668888",
-            "team_url": self.stage.callback_url,
         });
         let called = self.app.post(Endpoint::AddTask, &task).await?;
         let task_id = text(&called.body["result"]["task_id"]);

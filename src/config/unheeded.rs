@@ -12,11 +12,8 @@ use super::written::{App, Checks, File};
 /// Warns of what has no effect.
 pub(super) fn warn(file: &File, report: &mut Report) {
     let schema = schema();
-    let (callbacks, store) = (&file.callbacks, &file.store);
+    let store = &file.store;
     let mut set = vec![
-        row("callbacks.rewrite_team_url", &callbacks.rewrite_team_url),
-        row("callbacks.team_url_networks", &callbacks.team_url_networks),
-        row("callbacks.team_url_outside", &callbacks.team_url_outside),
         row("limits.shared", &file.limits.shared),
         row("store.postgres", &store.postgres),
         row("tracing_otlp", &file.tracing_otlp),

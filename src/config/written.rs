@@ -18,7 +18,7 @@ use super::scalars::{
 };
 
 pub(super) use apps::{App, Checks, RateLimit};
-pub(super) use callbacks::{Callbacks, EventKind, Inbound, Strategy, Subscriber, Where};
+pub(super) use callbacks::{Callbacks, EventKind, Inbound, Outside, Strategy, Subscriber, Where};
 pub(super) use gateway::{Log, LogFormat, LogLevel, Store};
 pub(super) use special::{GlobalRate, SourceIps};
 

@@ -50,6 +50,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Sends.
     pub client: Client,
+    /// Sends to addresses that apps named.
+    pub guarded: Client,
 }
 
 /// The loops of all subscribers, and what can be known and asked of them.
@@ -118,7 +120,8 @@ impl Dispatch {
         let mut served = Vec::new();
         for settings in subscribers {
             let clock = Arc::clone(&self.parts.clock);
-            let courier = Courier::new(settings, proxy_url, self.parts.client.clone(), clock)
+            let client = if settings.guarded { &self.parts.guarded } else { &self.parts.client };
+            let courier = Courier::new(settings, proxy_url, client.clone(), clock)
                 .map_err(|source| DispatchError { name: settings.name.clone(), source })?;
             served.push((settings, courier));
         }

@@ -31,8 +31,21 @@ pub struct Settings {
     pub apps: Vec<String>,
     /// Who wants events.
     pub subscribers: Vec<SubscriberSettings>,
+    /// What is done about addresses that apps name in their tasks.
+    pub team_urls: TeamUrlSettings,
     /// Who answers inbound queries; the first entry whose apps match serves.
     pub inbound_query: Vec<InboundSettings>,
+}
+
+/// What is done about addresses that apps name in their tasks.
+#[derive(Debug, Clone, Default)]
+pub struct TeamUrlSettings {
+    /// Whether callback URLs take their place.
+    pub rewrite: bool,
+    /// Where they may point.
+    pub networks: Networks,
+    /// Whether one that points elsewhere is left as it is, instead of refused.
+    pub pass_outside: bool,
 }
 
 /// Which apps something is for.
@@ -85,6 +98,8 @@ pub struct SubscriberSettings {
     pub headers: BTreeMap<String, String>,
     /// Whether bodies are enriched.
     pub enrich: bool,
+    /// Whether it was named by an app: then its host's addresses are looked at.
+    pub guarded: bool,
 }
 
 /// Who answers inbound queries of some apps.

@@ -60,6 +60,7 @@ fn settings() -> Settings {
         body_idle_timeout: Duration::from_secs(10),
         dedup_window: Duration::from_mins(10),
         apps: vec!["crm".into(), "erp".into()],
+        team_urls: TeamUrlSettings::default(),
         subscribers: Vec::new(),
         inbound_query: Vec::new(),
     }

@@ -27,6 +27,13 @@ impl Keys {
         self.0.first().map_or_else(String::new, |key| hex::encode(digest(key, app)))
     }
 
+    /// Where the SaaS may have been told to push callbacks of `app`: by each key, the one that signs first.
+    pub fn urls(&self, public_url: &str, app: &str) -> impl Iterator<Item = String> {
+        self.0
+            .iter()
+            .map(move |key| format!("{public_url}/callbacks/{app}/{}", hex::encode(digest(key, app))))
+    }
+
     /// Whether `token` is one of `app`'s. Takes as long for any wrong one, whichever key it is near to.
     pub fn verify(&self, app: &str, token: &str) -> bool {
         let matches = |key: &SecretString| hex::encode(digest(key, app)).as_bytes().ct_eq(token.as_bytes());

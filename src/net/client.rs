@@ -9,6 +9,7 @@ mod pool;
 mod tests;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use hyper_util::rt::TokioIo;
 
 use self::pool::{Kept, Pool};
 use super::connect::{ConnectError, Connector, EgressError};
-use super::{EgressSettings, Http2, Origin, Scheme, SourceIps};
+use super::{EgressSettings, Http2, Networks, Origin, Scheme, SourceIps};
 
 /// To a connection to one address of a host.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,6 +35,8 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     connector: Connector,
     pool: Pool,
+    /// Where it may connect to; none: anywhere.
+    within: Option<Networks>,
 }
 
 /// Why there is no answer, or not all of it.
@@ -48,6 +51,9 @@ pub enum ClientError {
     /// No address of the host lets itself be connected to.
     #[error("no connection")]
     Connect(#[source] ConnectError),
+    /// The host has an address that may not be connected to.
+    #[error("{0} is outside the networks that may be connected to")]
+    Outside(IpAddr),
     /// The exchange broke off.
     #[error("the exchange broke off")]
     Exchange(#[source] hyper::Error),
@@ -57,7 +63,7 @@ impl ClientError {
     /// Whether the server can have seen nothing of the request.
     pub fn is_unreachable(&self) -> bool {
         match self {
-            Self::Url | Self::Resolve(..) | Self::Connect(_) => true,
+            Self::Url | Self::Resolve(..) | Self::Connect(_) | Self::Outside(_) => true,
             Self::Exchange(_) => false,
         }
     }
@@ -69,6 +75,18 @@ impl Client {
     /// # Errors
     /// They can't be read.
     pub fn new() -> Result<Self, EgressError> {
+        Self::of(None)
+    }
+
+    /// One that connects to addresses within `networks` only, whatever names and numbers lead to them.
+    ///
+    /// # Errors
+    /// The system's certificate authorities can't be read.
+    pub fn within(networks: Networks) -> Result<Self, EgressError> {
+        Self::of(Some(networks))
+    }
+
+    fn of(within: Option<Networks>) -> Result<Self, EgressError> {
         let connector = Connector::new(&EgressSettings {
             source_ips: SourceIps::None,
             allowed_ips: Vec::new(),
@@ -78,7 +96,7 @@ impl Client {
             http2: Http2::Never,
             ca_file: None,
         })?;
-        Ok(Self(Arc::new(Inner { connector, pool: Pool::default() })))
+        Ok(Self(Arc::new(Inner { connector, pool: Pool::default(), within })))
     }
 
     /// Sends a request to where its absolute URI says. Ready when the answer's head is there.
@@ -120,6 +138,13 @@ impl Client {
         let addresses = tokio::net::lookup_host((origin.host.as_str(), origin.port)).await;
         let mut last = unresolved(std::io::ErrorKind::NotFound.into());
         for address in addresses.map_err(unresolved)? {
+            // Here, with the very address that is connected to: a name may stand for another by now.
+            let outside =
+                |networks: &Networks| !networks.contains(address.ip()) || address.ip().is_unspecified();
+            if self.0.within.as_ref().is_some_and(outside) {
+                last = ClientError::Outside(address.ip());
+                continue;
+            }
             match self.0.connector.connect(origin, address, None).await {
                 Ok(connected) => {
                     let io = TokioIo::new(connected.stream);

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 
 use super::lane::{Http1, Lane};
 use super::record::Record;
+use super::team_url::Restorer;
 use super::way::Way;
 
 /// Where the bytes come from.
@@ -22,6 +23,8 @@ enum Source {
     Apart(Incoming),
     /// What was read of it already, and then the rest.
     After(Option<Bytes>, Box<Answer>),
+    /// Changed on its way; `None` at its end.
+    Restored(Option<Box<Restorer>>, Box<Answer>),
 }
 
 struct Along {
@@ -59,6 +62,11 @@ impl Answer {
         Self { source: Source::After(Some(first), Box::new(rest)), record: None }
     }
 
+    /// A body that `restorer` changes.
+    pub fn restored(restorer: Restorer, body: Self) -> Self {
+        Self { source: Source::Restored(Some(Box::new(restorer)), Box::new(body)), record: None }
+    }
+
     /// Has `record` told when the body ends.
     pub fn tell(mut self, mut record: Box<Record>) -> Self {
         if let Source::Whole(Some(bytes)) = &self.source {
@@ -92,6 +100,32 @@ impl Along {
     }
 }
 
+/// The next part that may go out.
+fn restore(
+    restorer: &mut Option<Box<Restorer>>,
+    body: &mut Answer,
+    cx: &mut Context<'_>,
+) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+    loop {
+        let Some(restoring) = restorer else { return Poll::Ready(None) };
+        let data = match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+            Some(Ok(frame)) => frame.into_data().map(|data| restoring.feed(&data)).unwrap_or_default(),
+            Some(Err(error)) => {
+                *restorer = None;
+                return Poll::Ready(Some(Err(error)));
+            }
+            None => {
+                let rest = restoring.finish();
+                *restorer = None;
+                rest
+            }
+        };
+        if !data.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+    }
+}
+
 impl Body for Answer {
     type Data = Bytes;
     type Error = hyper::Error;
@@ -109,6 +143,7 @@ impl Body for Answer {
             }
             Source::Along(along) => ready!(along.poll_frame(cx)),
             Source::Apart(body) => ready!(Pin::new(body).poll_frame(cx)),
+            Source::Restored(restorer, body) => ready!(restore(restorer, body, cx)),
             Source::After(first, rest) => match first.take() {
                 Some(first) => Some(Ok(Frame::data(first))),
                 None => ready!(Pin::new(&mut **rest).poll_frame(cx)),
@@ -132,6 +167,7 @@ impl Body for Answer {
             Source::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Source::Along(along) => along.first.is_none() && along.body.is_end_stream(),
             Source::Apart(body) => body.is_end_stream(),
+            Source::Restored(restorer, _) => restorer.is_none(),
             Source::After(first, rest) => first.is_none() && rest.is_end_stream(),
         }
     }
@@ -145,6 +181,7 @@ impl Body for Answer {
                 (_, None) => SizeHint::default(),
             },
             Source::Apart(body) => body.size_hint(),
+            Source::Restored(..) => SizeHint::default(),
             Source::After(first, rest) => match rest.size_hint().exact() {
                 Some(size) => SizeHint::with_exact(first.as_ref().map_or(0, |b| b.len() as u64) + size),
                 None => SizeHint::default(),

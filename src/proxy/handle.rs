@@ -13,6 +13,7 @@ use super::Connection;
 use super::metrics::{Counts, Metrics, Slots};
 use super::running::{AccessLog, Running, StartError};
 use super::settings::Settings;
+use super::team_url::TeamUrls;
 use super::upstream::Upstream;
 use super::worker::Worker;
 use crate::net::listen::{Peer, Rejected};
@@ -40,7 +41,8 @@ impl fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// Works the settings out for so many worker threads; `once` remembers what must not be sent twice. Follows the upstreams' names on the current
+    /// Works the settings out for so many worker threads; `once` remembers what must not be sent twice, and
+    /// `team_urls` stands for the callback addresses of tasks. Follows the upstreams' names on the current
     /// tokio runtime, which must outlive the workers.
     ///
     /// # Errors
@@ -50,9 +52,10 @@ impl Proxy {
         log: AccessLog,
         threads: usize,
         once: Arc<dyn Once>,
+        team_urls: Option<Arc<dyn TeamUrls>>,
     ) -> Result<Arc<Self>, StartError> {
         let slots = Arc::new(Slots::default());
-        let running = Running::new(settings, log, &slots, once)?;
+        let running = Running::new(settings, log, &slots, once, team_urls)?;
         let threads = (0..threads).map(|_| {
             let counts = Arc::<Mutex<Counts>>::default();
             let worker = Worker::new(Arc::clone(&running), Arc::clone(&counts));

@@ -51,6 +51,9 @@ pub enum Refusal {
     /// Nothing came for too long.
     #[error("the request's {0} came too slowly")]
     TooSlow(&'static str),
+    /// The callback address of a task can't be replaced.
+    #[error("{0}")]
+    TeamUrl(String),
     /// It was sent before, or may have been.
     #[error("{0}")]
     Duplicate(Duplicate),
@@ -86,10 +89,10 @@ pub enum Refusal {
     /// The upstream failed time and again, and is being left alone.
     #[error("the upstream has failed repeatedly and is left alone for {} s", seconds(*.0))]
     CircuitOpen(Duration),
-    /// It can't be written down that the request is sent.
+    /// What must be written down before the request is sent can't be.
     #[error(
-        "the gateway's store cannot be written, and a request that must not be sent twice is not sent unless \
-         it is written down that it was; nothing was sent, try again"
+        "the gateway's store cannot be written, and this request is not sent before what it takes is written \
+         down; nothing was sent, try again"
     )]
     Unremembered,
     /// The process is about to end.
@@ -106,7 +109,7 @@ struct Row(u16, i32, &'static str);
 impl Refusal {
     fn row(&self) -> Row {
         match self {
-            Self::Invalid(_) => Row(400, -40001, "invalid_request"),
+            Self::Invalid(_) | Self::TeamUrl(_) => Row(400, -40001, "invalid_request"),
             Self::BadToken(_) => Row(401, -40101, "bad_token"),
             Self::NotAllowed(_) => Row(403, -40301, "not_allowed"),
             Self::EndpointNotAllowed { .. } => Row(403, -40302, "endpoint_not_allowed"),
@@ -175,6 +178,7 @@ impl Refusal {
                 duplicate.passes().then(|| (header::RETRY_AFTER, HeaderValue::from(1_u64)))
             }
             Self::Invalid(_)
+            | Self::TeamUrl(_)
             | Self::NotAllowed(_)
             | Self::EndpointNotAllowed { .. }
             | Self::AppIdNotAllowed(_)

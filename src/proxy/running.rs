@@ -11,6 +11,7 @@ use super::limits::GlobalLimit;
 use super::metrics::{Gauge, Reading, Slots};
 use super::settings::Settings;
 use super::source::Sources;
+use super::team_url::TeamUrls;
 use super::upstream::{BadOrigin, Upstream};
 use super::worker::Worker;
 use crate::net::connect::{Connector, EgressError};
@@ -42,6 +43,8 @@ pub struct Running {
     pub sources: Sources,
     /// What was sent that must not be sent twice.
     pub once: Arc<dyn Once>,
+    /// What stands for the callback addresses of tasks; none: they are left alone.
+    pub team_urls: Option<Arc<dyn TeamUrls>>,
     /// Whether there is an access log.
     pub log_access: bool,
     /// Whether phone numbers in it are masked.
@@ -87,6 +90,7 @@ impl Running {
         log: AccessLog,
         slots: &Slots,
         once: Arc<dyn Once>,
+        team_urls: Option<Arc<dyn TeamUrls>>,
     ) -> Result<Arc<Self>, StartError> {
         let connector = Connector::new(&settings.egress)?;
         let apps = settings.apps.iter().map(|app| {
@@ -107,6 +111,7 @@ impl Running {
             sources: Sources::new(connector.sources().to_vec()),
             connector,
             once,
+            team_urls,
             log_access: log.on,
             mask_numbers: log.mask_numbers,
             draining: AtomicBool::new(false),

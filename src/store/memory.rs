@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use super::standing::{Outcome, Standing};
 use super::{
     Answer, Appended, Attempt, Batch, DeadLetter, DuplicateKey, Event, EventId, Fate, Gap, Intake, Log,
-    MAX_RETRIES, NewEvent, Place, Progress, Replay, ReplayId, Retry, Seq, Settled, ShardId, Start,
-    StoreError, SubscriberState,
+    MAX_RETRIES, MAX_TEAM_URLS, NewEvent, Place, Progress, Replay, ReplayId, Retry, Seq, Settled, ShardId,
+    Start, StoreError, SubscriberState, TeamUrl, TeamUrls,
 };
 
 const SHARD: ShardId = ShardId(0);
@@ -42,6 +42,7 @@ struct Kept {
     dead: BTreeMap<u64, Dead>,
     named: u64,
     requests: once::Requests,
+    team_urls: Vec<TeamUrl>,
     refusing: Option<StoreError>,
 }
 
@@ -314,6 +315,28 @@ impl Progress for MemoryStore {
 
     fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+}
+
+impl TeamUrls for MemoryStore {
+    fn team_urls(&self) -> Answer<'_, Vec<TeamUrl>> {
+        Self::answer(Ok(self.kept().team_urls.clone()))
+    }
+
+    fn keep_team_url(&self, team_url: TeamUrl) -> Answer<'_, ()> {
+        let mut kept = self.kept();
+        if let Some(why) = kept.refusing.clone() {
+            return Self::answer(Err(why));
+        }
+        let same = |known: &TeamUrl| known.app == team_url.app && known.url == team_url.url;
+        if kept.team_urls.iter().any(same) {
+            return Self::answer(Ok(()));
+        }
+        if kept.team_urls.len() >= MAX_TEAM_URLS {
+            return Self::answer(Err(StoreError::Full("too many team_urls".into())));
+        }
+        kept.team_urls.push(team_url);
+        Self::answer(Ok(()))
     }
 }
 

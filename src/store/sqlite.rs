@@ -17,6 +17,7 @@ mod readers;
 pub(super) mod schema;
 mod settle;
 pub(super) mod shared;
+pub(super) mod team_url;
 mod work;
 
 pub(super) use self::link::Link;

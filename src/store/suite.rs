@@ -6,6 +6,7 @@ pub(crate) mod once;
 pub(crate) mod operate;
 pub(crate) mod progress;
 pub(crate) mod query;
+pub(crate) mod team_url;
 
 use std::sync::Arc;
 
@@ -78,6 +79,8 @@ macro_rules! suite {
             once::what_was_under_way_is_unknown_after_a_restart,
             once::without_room_nothing_is_taken,
             once::requests_are_paged,
+            team_url::an_address_is_kept_once,
+            team_url::there_is_room_for_so_many_addresses,
         }
     };
     ($house:expr; $($theme:ident::$promise:ident,)*) => {

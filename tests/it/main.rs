@@ -30,3 +30,4 @@ mod smoke;
 mod store_kill;
 mod streaming;
 mod support;
+mod team_url;

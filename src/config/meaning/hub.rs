@@ -12,7 +12,7 @@ use crate::config::node::Place;
 use crate::config::read::{At, Named, OneOrMany, nearest};
 use crate::config::report::{Report, quote};
 use crate::config::scalars::{AppName, HeaderText, Secret};
-use crate::config::written::{EventKind, File, Inbound, Strategy, Subscriber, Where};
+use crate::config::written::{EventKind, File, Inbound, Outside, Strategy, Subscriber, Where};
 use crate::hub::{self, Apps, InboundSettings, Responder, SubscriberSettings};
 
 /// Settings of the hub.
@@ -34,6 +34,11 @@ pub(super) fn settings(file: &File, report: &mut Report) -> hub::Settings {
         dedup_window: *callbacks.dedup_window,
         subscribers: file.subscribers.iter().map(|written| subscriber(written, &known, report)).collect(),
         inbound_query: file.inbound_query.iter().map(|written| inbound(written, &known, report)).collect(),
+        team_urls: hub::TeamUrlSettings {
+            rewrite: *callbacks.rewrite_team_url,
+            networks: networks(&callbacks.team_url_networks),
+            pass_outside: *callbacks.team_url_outside == Outside::Pass,
+        },
         apps: known.apps,
     }
 }
@@ -97,6 +102,7 @@ fn subscriber(written: &Subscriber, known: &Known, report: &mut Report) -> Subsc
         signing_secrets: signing_secrets(&written.signing_secret, report),
         headers: headers(&written.headers, report),
         enrich: *written.enrich,
+        guarded: false,
     }
 }
 

@@ -27,15 +27,14 @@ record! {
         /// delivered again (never for `inbound_query`); `0s`: off.
         dedup_window: Duration = "10m",
         /// Whether the `team_url` of an addtask is replaced by a callback URL of the gateway's, so that its
-        /// callbacks go to the app's subscribers and to the original.
-        /// Has no effect yet.
+        /// callbacks go to the app's subscribers and to the original. An addtask without one gets the app's
+        /// callback URL.
         rewrite_team_url: bool = "true",
-        /// Where a replaced `team_url` may point.
-        /// Has no effect yet.
+        /// Where a replaced `team_url` may point, by name or address; looked at again at each delivery.
         team_url_networks: Vec<At<IpNet>> =
             "[10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 127.0.0.0/8, \"fc00::/7\", \"::1/128\"]",
-        /// What is done about a `team_url` that points elsewhere: `reject` (400), or `pass` (left as it is).
-        /// Has no effect yet.
+        /// What is done about a `team_url` that points elsewhere: `reject` (400), or `pass` (left as it is:
+        /// the SaaS calls it directly).
         team_url_outside: Outside = "reject",
     }
 

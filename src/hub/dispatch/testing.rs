@@ -44,5 +44,6 @@ pub fn settings(name: &str) -> SubscriberSettings {
         signing_secrets: Vec::new(),
         headers: BTreeMap::new(),
         enrich: false,
+        guarded: false,
     }
 }

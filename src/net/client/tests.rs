@@ -81,3 +81,28 @@ async fn what_cannot_be_reached_is_said_to_be() {
     let nowhere = Request::post("ftp://h/").body(Bytes::new()).unwrap();
     assert!(matches!(client.send(nowhere).await, Err(ClientError::Url)));
 }
+
+#[tokio::test]
+async fn one_within_networks_connects_nowhere_else() {
+    let (listener, address) = listener().await;
+    let asked = |client: &Client, host: &str| {
+        let uri = format!("http://{host}:{}/", address.port());
+        let request = Request::post(uri).body(Bytes::from_static(b"{}")).unwrap();
+        let client = client.clone();
+        async move { client.send(request).await }
+    };
+    let of = |network: &str| Client::within([network.parse().unwrap()].into_iter().collect()).unwrap();
+    let elsewhere = of("127.0.0.2/32");
+    // Whatever the name or number, it is the address that counts.
+    for host in ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]", "0.0.0.0"] {
+        let refused = asked(&elsewhere, host).await;
+        assert!(matches!(refused, Err(ClientError::Outside(_))), "{host}: {refused:?}");
+    }
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    });
+    assert_eq!(asked(&of("127.0.0.1/32"), "127.0.0.1").await.unwrap().status, 200);
+    server.await.unwrap();
+}

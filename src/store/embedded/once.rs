@@ -1,13 +1,13 @@
-//! Requests that must not be sent twice: steps for the index's thread, questions for the readers.
+//! Requests that must not be sent twice, and addresses of apps: steps for the index's thread, questions for the readers.
 
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::EmbeddedStore;
-use crate::store::sqlite::{Command, once, told};
+use crate::store::sqlite::{Command, once, team_url, told};
 use crate::store::{
     Answer, Claim, Claimed, Conclusion, Finding, Marks, Once, Page, RequestId, RequestState, RequestSummary,
-    StoreError,
+    StoreError, TeamUrl, TeamUrls,
 };
 
 fn closed() -> StoreError {
@@ -23,6 +23,16 @@ impl EmbeddedStore {
         let (answer, answered) = oneshot::channel();
         self.shared.send(Command::Step(Box::new(once::Asked { act, answer, done: None })));
         Box::pin(async move { answered.await.map_err(|_| closed())? })
+    }
+}
+
+impl TeamUrls for EmbeddedStore {
+    fn team_urls(&self) -> Answer<'_, Vec<TeamUrl>> {
+        Box::pin(self.readers.ask(|connection, _| team_url::all(connection).map_err(|error| told(&error))))
+    }
+
+    fn keep_team_url(&self, team_url: TeamUrl) -> Answer<'_, ()> {
+        self.step(move |connection| team_url::keep(connection, &team_url))
     }
 }
 

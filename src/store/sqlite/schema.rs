@@ -76,7 +76,9 @@ pub(in crate::store) fn open(path: &Path) -> Result<Connection, StoreError> {
         VERSION => {}
         other => return Err(about(&format!("is of version {other}, and this gateway knows {VERSION}"))),
     }
-    connection.execute_batch(super::once::TABLE).map_err(|error| about(&error))?;
+    for tables in [super::once::TABLE, super::team_url::TABLE] {
+        connection.execute_batch(tables).map_err(|error| about(&error))?;
+    }
     Ok(connection)
 }
 

@@ -1,0 +1,182 @@
+//! The callback addresses that apps name in their tasks: the proxy puts the hub's URLs in their place, the store
+//! keeps them, and the dispatcher serves them as subscribers.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+
+use crate::hub::dispatch::Dispatch;
+use crate::hub::{Keys, Settings, SubscriberSettings, TeamUrlSettings, team_url};
+use crate::net::Networks;
+use crate::proxy::{Originals, Place, Refusal, TeamUrls};
+use crate::store::{Store, TeamUrl};
+
+/// How long finding an address's host, or keeping it, may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The addresses, and what stands for them.
+pub(super) struct Addresses {
+    settings: TeamUrlSettings,
+    public_url: String,
+    proxy_url: String,
+    keys: Keys,
+    configured: Vec<SubscriberSettings>,
+    store: Arc<dyn Store>,
+    known: Mutex<Vec<TeamUrl>>,
+    /// By app.
+    originals: ArcSwap<BTreeMap<String, Arc<Originals>>>,
+    dispatch: OnceLock<Arc<Dispatch>>,
+    /// Held while the dispatcher is told, so that it is told of the newest last.
+    telling: Mutex<()>,
+}
+
+impl Addresses {
+    /// Those that the store knows.
+    pub(super) async fn known(hub: &Settings, store: &Arc<dyn Store>) -> anyhow::Result<Arc<Self>> {
+        let addresses = Self {
+            settings: hub.team_urls.clone(),
+            public_url: hub.public_url.clone(),
+            proxy_url: hub.proxy_url.clone(),
+            keys: Keys::new(&hub.keys),
+            configured: hub.subscribers.clone(),
+            known: Mutex::new(store.team_urls().await?),
+            store: Arc::clone(store),
+            originals: ArcSwap::default(),
+            dispatch: OnceLock::new(),
+            telling: Mutex::default(),
+        };
+        addresses.list();
+        Ok(Arc::new(addresses))
+    }
+
+    /// Whether apps' addresses are replaced.
+    pub(super) fn is_on(&self) -> bool {
+        self.settings.rewrite
+    }
+
+    /// All subscribers: those of the file, and the addresses.
+    pub(super) fn subscribers(&self) -> Vec<SubscriberSettings> {
+        let implicit = self.held().iter().map(team_url::subscriber).collect::<Vec<_>>();
+        self.configured.iter().cloned().chain(implicit).collect()
+    }
+
+    /// From now on a new address is served by `dispatch`.
+    pub(super) fn serve(&self, dispatch: &Arc<Dispatch>) {
+        drop(self.dispatch.set(Arc::clone(dispatch)));
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<TeamUrl>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn list(&self) {
+        let mut originals = BTreeMap::<String, Originals>::new();
+        for TeamUrl { app, url, .. } in &*self.held() {
+            let of = originals.entry(app.clone()).or_insert_with(|| Originals {
+                prefixes: self.keys.urls(&self.public_url, app).map(|url| url + "/").collect(),
+                urls: Vec::new(),
+            });
+            of.urls.push((team_url::label(app, url), url.clone()));
+        }
+        let originals = originals.into_iter().map(|(app, of)| (app, Arc::new(of))).collect();
+        self.originals.store(Arc::new(originals));
+    }
+
+    async fn register(&self, app: &str, url: &str) -> Result<(), Refusal> {
+        let is_known = |known: &TeamUrl| known.app == app && known.url == url;
+        if self.held().iter().any(is_known) {
+            return Ok(());
+        }
+        let new = TeamUrl { app: app.to_owned(), url: url.to_owned(), since: Timestamp::now() };
+        let keeping = tokio::time::timeout(PATIENCE, self.store.keep_team_url(new.clone())).await;
+        match keeping {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%error, app, "a team_url can't be kept");
+                return Err(Refusal::Unremembered);
+            }
+            Err(_) => return Err(Refusal::Unremembered),
+        }
+        {
+            let mut known = self.held();
+            if !known.iter().any(is_known) {
+                known.push(new);
+            }
+        }
+        self.list();
+        let Some(dispatch) = self.dispatch.get() else { return Ok(()) };
+        let _told = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        dispatch.apply(&self.subscribers(), &self.proxy_url).map_err(|error| {
+            tracing::error!(%error, app, "a team_url can't be served");
+            Refusal::TeamUrl("team_url can't be delivered to; write it as in http://10.0.0.5/path".into())
+        })
+    }
+
+    /// Whether all of the host's addresses are within the networks; what is wrong otherwise.
+    async fn is_within(&self, url: &str) -> Result<(), String> {
+        let uri: http::Uri = url.parse().map_err(|_| "it is no URL".to_owned())?;
+        let port = match uri.scheme_str() {
+            Some("http") => 80,
+            Some("https") => 443,
+            _ => return Err("it is no http:// or https:// URL".into()),
+        };
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let plain = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+        if host.is_empty() || !plain {
+            return Err("it names no host, or a user".into());
+        }
+        let looking = tokio::net::lookup_host((host.as_str(), uri.port_u16().unwrap_or(port)));
+        let found = tokio::time::timeout(PATIENCE, looking).await;
+        let Ok(Ok(found)) = found else { return Err(format!("{host} can't be resolved")) };
+        let addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+        let outside = addresses.iter().find(|address| !within(&self.settings.networks, **address));
+        match (outside, addresses.is_empty()) {
+            (Some(outside), _) => Err(format!("it points to {outside}")),
+            (None, true) => Err(format!("{host} has no address")),
+            (None, false) => Ok(()),
+        }
+    }
+}
+
+/// Whether `address` may be delivered to.
+fn within(networks: &Networks, address: IpAddr) -> bool {
+    !address.is_unspecified() && networks.contains(address)
+}
+
+impl TeamUrls for Addresses {
+    fn replace<'a>(
+        &'a self,
+        app: &'a str,
+        original: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Place, Refusal>> {
+        Box::pin(async move {
+            let original = original.filter(|original| !original.is_empty());
+            let Some(original) = original else {
+                return Ok(Place::Url(self.keys.url(&self.public_url, app, None)));
+            };
+            if self.keys.urls(&self.public_url, app).any(|own| original.starts_with(&own)) {
+                return Ok(Place::Same);
+            }
+            if let Err(why) = self.is_within(original).await {
+                let message = format!("team_url is outside callbacks.team_url_networks: {why}");
+                if !self.settings.pass_outside {
+                    return Err(Refusal::TeamUrl(message));
+                }
+                tracing::warn!(app, why, "a team_url is left as it is: the SaaS calls it directly");
+                return Ok(Place::Outside(format!("{message}; the SaaS calls it directly")));
+            }
+            self.register(app, original).await?;
+            let label = team_url::label(app, original);
+            Ok(Place::Url(self.keys.url(&self.public_url, app, Some(&label))))
+        })
+    }
+
+    fn originals(&self, app: &str) -> Option<Arc<Originals>> {
+        self.originals.load().get(app).cloned()
+    }
+}

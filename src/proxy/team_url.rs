@@ -1,0 +1,160 @@
+//! Takes the place of the callback address that an app names in a task (§10), and gives it back where tasks are
+//! listed (§11): so an app adopts the gateway by its base URL alone.
+
+mod restore;
+mod rewrite;
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, Either};
+use http::HeaderName;
+use http::header::{self, HeaderValue};
+use tower::{Layer, Service};
+
+pub use self::restore::Restorer;
+use self::rewrite::Named;
+use super::answer::Answer;
+use super::call::{Answered, Call, Refused};
+use super::outgoing::Outgoing;
+use super::refusal::Refusal;
+use crate::xinyao::{Endpoint, Target};
+
+const X_GATEWAY_WARNING: HeaderName = HeaderName::from_static("x-gateway-warning");
+
+/// What stands for the addresses of apps.
+pub trait TeamUrls: Send + Sync {
+    /// What is to stand in the place of `original`, or where there was none. Kept when ready.
+    fn replace<'a>(
+        &'a self,
+        app: &'a str,
+        original: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Place, Refusal>>;
+
+    /// What puts the originals of `app` back into a listing; `None`: there are none.
+    fn originals(&self, app: &str) -> Option<Arc<Originals>>;
+}
+
+/// What is to stand for an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// This.
+    Url(String),
+    /// It itself.
+    Same,
+    /// It itself, which is worth a word.
+    Outside(String),
+}
+
+/// The addresses of an app, by what stands for them.
+#[derive(Debug, Default)]
+pub struct Originals {
+    /// What stands for them begins with one of these.
+    pub prefixes: Vec<String>,
+    /// The rest of what stands for each, and the original.
+    pub urls: Vec<(String, String)>,
+}
+
+/// Puts the exchange of addresses before the services below.
+#[derive(Clone, Copy)]
+pub struct TeamUrlLayer;
+
+/// See [`TeamUrlLayer`].
+#[derive(Clone, Copy)]
+pub struct TeamUrled<S>(S);
+
+impl<S> Layer<S> for TeamUrlLayer {
+    type Service = TeamUrled<S>;
+
+    fn layer(&self, inner: S) -> TeamUrled<S> {
+        TeamUrled(inner)
+    }
+}
+
+impl<S> Service<Box<Call>> for TeamUrled<S>
+where
+    S: Service<Box<Call>, Response = Answered, Error = Refused> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = Answered;
+    type Error = Refused;
+    type Future = Either<S::Future, BoxFuture<'static, Result<Answered, Refused>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refused>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: Box<Call>) -> Self::Future {
+        let Some(urls) = &call.worker.running.team_urls else { return Either::Left(self.0.call(call)) };
+        match call.record.target {
+            Some(Target::Endpoint(Endpoint::AddTask)) => {
+                let urls = Arc::clone(urls);
+                Either::Right(Box::pin(add(self.0.clone(), call, urls)))
+            }
+            Some(Target::Endpoint(Endpoint::TaskList)) => match urls.originals(&call.record.app.name) {
+                Some(originals) => Either::Right(Box::pin(list(self.0.clone(), call, originals))),
+                None => Either::Left(self.0.call(call)),
+            },
+            _ => Either::Left(self.0.call(call)),
+        }
+    }
+}
+
+async fn add<S>(mut inner: S, mut call: Box<Call>, urls: Arc<dyn TeamUrls>) -> Result<Answered, Refused>
+where
+    S: Service<Box<Call>, Response = Answered, Error = Refused>,
+{
+    let named = match &call.body {
+        Outgoing::Whole(Some(body)) if !call.head.headers.contains_key(header::CONTENT_ENCODING) => {
+            rewrite::find(body).map(|named| (body.clone(), named))
+        }
+        _ => None,
+    };
+    // What can't be read is left to the checks and to the SaaS.
+    let Some((body, named)) = named else { return inner.call(call).await };
+    let original = match &named {
+        Named::Once { url, .. } => Some(url.as_str()),
+        Named::Not { .. } => None,
+        Named::Twice => {
+            return Err(
+                call.refuse(Refusal::TeamUrl("team_url is given more than once; give it once".into()))
+            );
+        }
+    };
+    match urls.replace(&call.record.app.name, original).await {
+        Ok(Place::Url(url)) => {
+            put(&mut call, rewrite::replace(&body, &named, &url));
+            inner.call(call).await
+        }
+        Ok(Place::Same) => inner.call(call).await,
+        Ok(Place::Outside(warning)) => {
+            let mut answered = inner.call(call).await?;
+            if let Ok(warning) = HeaderValue::try_from(warning) {
+                answered.response.headers_mut().append(X_GATEWAY_WARNING, warning);
+            }
+            Ok(answered)
+        }
+        Err(refusal) => Err(call.refuse(refusal)),
+    }
+}
+
+fn put(call: &mut Call, body: Vec<u8>) {
+    call.head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    call.body = Outgoing::Whole(Some(Bytes::from(body)));
+}
+
+async fn list<S>(mut inner: S, mut call: Box<Call>, originals: Arc<Originals>) -> Result<Answered, Refused>
+where
+    S: Service<Box<Call>, Response = Answered, Error = Refused>,
+{
+    // A compressed answer could not be looked through.
+    call.head.headers.remove(header::ACCEPT_ENCODING);
+    let Answered { response, record } = inner.call(call).await?;
+    if response.headers().contains_key(header::CONTENT_ENCODING) {
+        return Ok(Answered { response, record });
+    }
+    let mut response = response.map(|body| Answer::restored(Restorer::new(originals), body));
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    Ok(Answered { response, record })
+}
