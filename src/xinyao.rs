@@ -3,7 +3,9 @@
 
 pub mod call_state;
 pub mod callback;
+pub mod checks;
 pub mod endpoint;
+pub mod number_file;
 pub mod signature;
 
 pub use endpoint::{Endpoint, Target, TargetSet};
