@@ -14,6 +14,7 @@ mod attempts;
 mod body;
 mod budget;
 mod call;
+mod checking;
 mod circuit;
 mod clock;
 mod gate;
@@ -53,6 +54,7 @@ use tower::{Service, ServiceBuilder};
 use self::attempts::AttemptsLayer;
 use self::body::BodyLayer;
 use self::call::{Answered, Call, Refused};
+use self::checking::CheckLayer;
 use self::gate::Gate;
 use self::limiting::LimitLayer;
 use self::once::OnceLayer;
@@ -69,7 +71,7 @@ pub use self::metrics::Metrics;
 pub use self::refusal::Refusal;
 pub use self::routing::target;
 pub use self::running::{AccessLog, StartError};
-pub use self::settings::{AppSettings, LimitSettings, Rate, RateLimit, Settings, UpstreamSettings};
+pub use self::settings::{AppSettings, Checks, LimitSettings, Rate, RateLimit, Settings, UpstreamSettings};
 pub use self::team_url::{Originals, Place, TeamUrls};
 
 /// The request's way: the first line sees the call first.
@@ -86,6 +88,8 @@ fn stack() -> impl Service<Box<Call>, Response = Answered, Error = Refused, Futu
         .layer(LimitLayer)
         // Size and tenants. Small bodies are read here, before a connection is taken for them.
         .layer(BodyLayer)
+        // What the document asks for, in what was read, or is being read. Last of what only looks.
+        .layer(CheckLayer)
         // What must not be sent twice, once nothing but the upstream can say no to it. Before the attempts:
         // a second one that was not sent is still the same request.
         .layer(OnceLayer)

@@ -85,6 +85,7 @@ fn headers() -> Value {
         "RequestId": text("The client's own `x-request-id`, or a new one."),
         "RateLimit": text("What is left of each limit (IETF draft); for apps that have limits."),
         "RateLimitPolicy": text("The limits themselves (IETF draft); for apps that have limits."),
+        "Warning": text("What the request fails of the document's checks, where it was forwarded all the same."),
         "RetryAfter": {
             "description": "After how many seconds another try can be of use.",
             "schema": { "type": "integer", "minimum": 0 },

@@ -7,7 +7,7 @@ use super::node::Place;
 use super::read::At;
 use super::report::Report;
 use super::schema::schema;
-use super::written::{App, Checks, File};
+use super::written::{App, File};
 
 /// Warns of what has no effect.
 pub(super) fn warn(file: &File, report: &mut Report) {
@@ -34,10 +34,6 @@ pub(super) fn warn(file: &File, report: &mut Report) {
 type Row<'f> = (&'static str, &'f Json, Place);
 
 fn of_app<'f>(app: &'f App, set: &mut Vec<Row<'f>>) {
-    // switching off what is not there is heeded well enough
-    if *app.checks != Checks::Off {
-        set.push(row("apps.checks", &app.checks));
-    }
     set.push(row("apps.weight", &app.weight));
 }
 

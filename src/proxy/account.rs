@@ -13,16 +13,21 @@ use super::answer::Answer;
 use super::call::{Answered, Call, Refused};
 use super::outgoing::Outgoing;
 use super::record::{Entered, Record};
-use super::refusal::Refusal;
+use super::refusal::{self, Refusal};
 use super::worker::Worker;
 use crate::net::listen::{Peer, Rejected};
 use crate::xinyao::Target;
+use crate::xinyao::checks::Failure;
 
 /// Names a request, in both directions.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What is wrong with a request that was forwarded all the same; a field each for who found it.
+pub const X_GATEWAY_WARNING: HeaderName = HeaderName::from_static("x-gateway-warning");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
+/// Longest warning.
+const MAX_WARNING: usize = 1024;
 /// Longest id of a client's own.
 const MAX_ID: usize = 128;
 
@@ -69,6 +74,7 @@ fn record(id: HeaderValue, worker: &Arc<Worker>, peer: Peer) -> Box<Record> {
         bytes_out: 0,
         status: None,
         refused: None,
+        failures: Vec::new(),
         upstream_failed: false,
         code: None,
         worker: Arc::clone(worker),
@@ -96,6 +102,9 @@ fn refuse(Refused { refusal, mut record, unread }: Refused) -> Response<Answer> 
     if unread {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    if let Refusal::ChecksFailed(failures) = &refusal {
+        record.failures.clone_from(failures);
+    }
     tracing::debug!(reason = refusal.reason(), detail = %refusal, app = %record.app.name, "refused");
     response.map(|bytes| Answer::whole(bytes).tell(record))
 }
@@ -103,6 +112,9 @@ fn refuse(Refused { refusal, mut record, unread }: Refused) -> Response<Answer> 
 /// What the gateway adds to every answer.
 fn mark(headers: &mut HeaderMap, record: &Record) {
     headers.insert(X_REQUEST_ID, record.id.clone());
+    if !record.failures.is_empty() {
+        headers.append(X_GATEWAY_WARNING, warning(&record.failures));
+    }
     let app = &record.app;
     // What is at an unknown path would be counted with the other things that the document does not have.
     let target = record.target.unwrap_or(Target::Extra);
@@ -112,6 +124,14 @@ fn mark(headers: &mut HeaderMap, record: &Record) {
     if let Some(standing) = standing.and_then(|standing| app.limits.standing(standing)) {
         headers.insert(RATE_LIMIT, standing);
     }
+}
+
+/// What fails, as far as it fits.
+fn warning(failures: &[Failure]) -> HeaderValue {
+    let mut text = refusal::listed(failures);
+    text.retain(|c| c.is_ascii() && !c.is_ascii_control());
+    text.truncate(MAX_WARNING);
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("checks failed"))
 }
 
 /// The client's own id where it is fit to be logged, else a new one.

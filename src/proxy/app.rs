@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 
 use super::in_flight::InFlight;
 use super::limits::Limits;
-use super::settings::AppSettings;
+use super::settings::{AppSettings, Checks};
 use super::tenant::Tenants;
 use crate::xinyao::{Credential, Target, TargetSet};
 
@@ -34,6 +34,8 @@ pub struct App {
     pub in_flight: Arc<InFlight>,
     /// How long the same numbers for the same task are held back; zero: they are not.
     pub outnum_duplicate_window: Duration,
+    /// What is done about requests that the SaaS would refuse.
+    pub checks: Checks,
     /// The `RateLimit-Policy` field of answers, by target.
     pub policies: [Option<HeaderValue>; Target::COUNT],
     token: Option<SecretString>,
@@ -53,6 +55,7 @@ impl App {
             policies: limits.policies(),
             limits: Arc::new(limits),
             in_flight: Arc::new(InFlight::new(settings.max_in_flight)),
+            checks: settings.checks,
             token: settings.token.clone(),
         }
     }
@@ -69,6 +72,7 @@ impl App {
             policies: Default::default(),
             limits: Arc::new(Limits::new(&[])),
             in_flight: Arc::default(),
+            checks: Checks::Off,
             token: None,
         }
     }
@@ -85,6 +89,7 @@ impl App {
             policies: self.limits.policies(),
             limits: Arc::clone(&self.limits),
             in_flight: Arc::clone(&self.in_flight),
+            checks: self.checks,
             token: self.token.clone(),
         }
     }

@@ -1,7 +1,7 @@
 //! A request's body: capped, read whole where it is small, looked through for tenants.
 
 use std::future::{Future, Ready, poll_fn, ready};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -14,8 +14,10 @@ use hyper::body::Incoming;
 use tower::{Layer, Service};
 
 use super::call::{Answered, Call, Refused};
-use super::outgoing::{Outgoing, Rules, Watched};
+use super::checking::checked;
+use super::outgoing::{Outgoing, Rules, Supply, Watched};
 use super::refusal::Refusal;
+use super::settings::Checks;
 use super::tenant::{self, Denied, MultipartScan, Tenants};
 use crate::xinyao::Target;
 use crate::xinyao::endpoint::BodyKind;
@@ -24,7 +26,7 @@ use crate::xinyao::endpoint::BodyKind;
 const SMALL: u64 = 64 * 1024;
 /// A JSON body that must be looked through for tenants is read whole, up to this size. The document's
 /// largest are a few KiB.
-const MAX_SCANNED: u64 = 1024 * 1024;
+pub const MAX_SCANNED: u64 = 1024 * 1024;
 
 /// Puts the body's rules before the services below.
 #[derive(Clone, Copy)]
@@ -62,10 +64,10 @@ where
                 stream(&mut call, scan);
                 Either::Left(self.0.call(call))
             }
-            Ok(Plan::Read { max_bytes, tenants }) => {
+            Ok(Plan::Read(reading)) => {
                 let mut inner = self.0.clone();
                 Either::Right(Either::Left(Box::pin(async move {
-                    match take(&mut call, max_bytes, tenants).await {
+                    match take(&mut call, reading).await {
                         Ok(()) => inner.call(call).await,
                         Err(refusal) => Err(call.refuse(refusal)),
                     }
@@ -83,10 +85,18 @@ type Reading = BoxFuture<'static, Result<Answered, Refused>>;
 enum Plan {
     /// There is none.
     Pass,
-    /// Read whole, at most so many bytes, and looked through.
-    Read { max_bytes: u64, tenants: Option<Arc<Tenants>> },
+    /// Read whole, and looked through.
+    Read(Read),
     /// Passed on as it comes, and looked through on the way.
     Stream(Option<MultipartScan>),
+}
+
+struct Read {
+    max_bytes: u64,
+    /// Whose tenants are looked for.
+    tenants: Option<Arc<Tenants>>,
+    /// What turns out too long is passed on as it comes.
+    or_stream: bool,
 }
 
 fn plan(call: &Call) -> Result<Plan, Refusal> {
@@ -103,10 +113,13 @@ fn plan(call: &Call) -> Result<Plan, Refusal> {
     if exact == Some(0) {
         return Ok(Plan::Pass);
     }
-    let scanned = if names_tenants(call) { plan_scan(call, exact)? } else { None };
+    let looked_at = names_tenants(call) || checked(call).is_some();
+    let scanned = if looked_at { plan_scan(call, exact)? } else { None };
     Ok(match scanned {
         Some(plan) => plan,
-        None if exact.is_some_and(|size| size <= SMALL) => Plan::Read { max_bytes: SMALL, tenants: None },
+        None if exact.is_some_and(|size| size <= SMALL) => {
+            Plan::Read(Read { max_bytes: SMALL, tenants: None, or_stream: false })
+        }
         None => Plan::Stream(None),
     })
 }
@@ -126,20 +139,31 @@ fn stream(call: &mut Call, scan: Option<MultipartScan>) {
     let rules = Rules { max_bytes: limits.max_body_bytes, max_pause: limits.body_idle_timeout, scan };
     if let Outgoing::Raw(incoming) = std::mem::replace(&mut call.body, Outgoing::Whole(None)) {
         call.record.unread = true;
-        call.body = Outgoing::Watched(Box::new(Watched::new(incoming, rules)));
+        call.body = Outgoing::Watched(Box::new(Watched::new(Supply::client(incoming), rules)));
     }
 }
 
-async fn take(call: &mut Call, max_bytes: u64, tenants: Option<Arc<Tenants>>) -> Result<(), Refusal> {
-    let max_pause = call.worker.running.settings.limits.body_idle_timeout;
-    let Outgoing::Raw(incoming) = std::mem::replace(&mut call.body, Outgoing::Whole(None)) else {
+async fn take(call: &mut Call, reading: Read) -> Result<(), Refusal> {
+    let limits = &call.worker.running.settings.limits;
+    let (most, max_pause) = (limits.max_body_bytes, limits.body_idle_timeout);
+    let Outgoing::Raw(mut incoming) = std::mem::replace(&mut call.body, Outgoing::Whole(None)) else {
         return Ok(());
     };
     let started = Instant::now();
-    let read = read(incoming, max_bytes, max_pause).await;
+    let read = read(Pin::new(&mut incoming), reading.max_bytes, max_pause).await;
     call.record.waited += started.elapsed();
-    let bytes = read.inspect_err(|_| call.record.unread = true)?;
-    if let Some(tenants) = tenants.filter(|_| !bytes.is_empty()) {
+    let (bytes, whole) = read.inspect_err(|_| call.record.unread = true)?;
+    if !whole {
+        call.record.unread = true;
+        if !reading.or_stream {
+            return Err(Refusal::AppIdNotAllowed(Denied::Unreadable("it is over 1 MiB")));
+        }
+        let rules = Rules { max_bytes: most, max_pause, scan: None };
+        let supply = Supply::Client { read: Some(bytes), rest: incoming };
+        call.body = Outgoing::Watched(Box::new(Watched::new(supply, rules)));
+        return Ok(());
+    }
+    if let Some(tenants) = reading.tenants.filter(|_| !bytes.is_empty()) {
         tenant::check_json(&bytes, &tenants).map_err(Refusal::AppIdNotAllowed)?;
     }
     call.record.bytes_in = bytes.len() as u64;
@@ -168,37 +192,45 @@ fn plan_scan(call: &Call, exact: Option<u64>) -> Result<Option<Plan>, Refusal> {
         let scan = MultipartScan::new(content_type, tenants).map_err(Refusal::AppIdNotAllowed)?;
         return Ok(Some(Plan::Stream(Some(scan))));
     }
-    // Of a body whose length is not told, one that turns out too long can't be passed on any more.
-    if exact.map_or(!bound, |size| size > MAX_SCANNED) {
+    // Where nobody has to have seen a body before it goes out, one whose length is not told is not waited for.
+    let enforced = checked(call).is_some() && call.record.app.checks == Checks::Enforce;
+    if exact.map_or(!bound && !enforced, |size| size > MAX_SCANNED) {
         return unreadable("it is over 1 MiB");
     }
-    Ok(Some(Plan::Read { max_bytes: MAX_SCANNED, tenants: Some(tenants) }))
+    let tenants = names_tenants(call).then_some(tenants);
+    Ok(Some(Plan::Read(Read { max_bytes: MAX_SCANNED, tenants, or_stream: !bound })))
 }
 
-/// The whole body, at most `max_bytes`, with no pause over `max_pause`.
-async fn read(incoming: Incoming, max_bytes: u64, max_pause: Duration) -> Result<Bytes, Refusal> {
-    let mut incoming = pin!(incoming);
+/// The whole body, with no pause over `max_pause`; and whether it is the whole. It is not, once it is over
+/// `max_bytes`.
+async fn read(
+    mut incoming: Pin<&mut Incoming>,
+    max_bytes: u64,
+    max_pause: Duration,
+) -> Result<(Bytes, bool), Refusal> {
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
+    let mut whole = true;
     while let Some(data) = next(incoming.as_mut(), max_pause).await? {
         let size = first.as_ref().map_or(0, Bytes::len) + rest.len() + data.len();
-        if size as u64 > max_bytes {
-            return Err(Refusal::AppIdNotAllowed(Denied::Unreadable("it is over 1 MiB")));
-        }
         // Nearly always there is one part, which needs no copy.
         match &first {
             None => first = Some(data),
             Some(_) => rest.extend_from_slice(&data),
         }
+        if size as u64 > max_bytes {
+            whole = false;
+            break;
+        }
     }
     let first = first.unwrap_or_default();
     if rest.is_empty() {
-        return Ok(first);
+        return Ok((first, whole));
     }
-    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
-    whole.extend_from_slice(&first);
-    whole.extend_from_slice(&rest);
-    Ok(whole.freeze())
+    let mut all = BytesMut::with_capacity(first.len() + rest.len());
+    all.extend_from_slice(&first);
+    all.extend_from_slice(&rest);
+    Ok((all.freeze(), whole))
 }
 
 async fn next(mut incoming: Pin<&mut Incoming>, max_pause: Duration) -> Result<Option<Bytes>, Refusal> {

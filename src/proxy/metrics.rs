@@ -13,7 +13,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use super::app::NOBODY;
 use super::record::Record;
 use crate::telemetry::histogram::{FINE, Histogram};
-use crate::xinyao::Target;
+use crate::xinyao::checks::Check;
+use crate::xinyao::{Endpoint, Target};
 
 /// Different codes that are told apart per target; further ones are counted as `other`.
 const MAX_CODES: usize = 64;
@@ -107,6 +108,7 @@ struct OfApp {
 pub struct Counts {
     apps: Vec<OfApp>,
     codes: [Tally<Code>; ROWS],
+    failures: [[u64; Check::ALL.len()]; Endpoint::ALL.len()],
     took: Vec<Histogram>,
     overhead: Vec<Histogram>,
 }
@@ -116,6 +118,7 @@ impl Default for Counts {
         Self {
             apps: Vec::new(),
             codes: Default::default(),
+            failures: Default::default(),
             took: vec![Histogram::new(FINE); ROWS],
             overhead: vec![Histogram::new(FINE); ROWS],
         }
@@ -133,6 +136,9 @@ impl Counts {
         self.overhead[row].observe(record.overhead);
         if let Some(code) = record.code() {
             self.count_code(row, code);
+        }
+        if let Some(failures) = self.failures.get_mut(row) {
+            record.failures.iter().for_each(|failure| failures[failure.check as usize] += 1);
         }
     }
 
@@ -160,6 +166,9 @@ impl Counts {
         }
         for (mine, theirs) in self.codes.iter_mut().zip(&other.codes) {
             mine.merge(theirs);
+        }
+        for (mine, theirs) in self.failures.as_flattened_mut().iter_mut().zip(other.failures.as_flattened()) {
+            *mine += theirs;
         }
         for (mine, theirs) in self.took.iter_mut().zip(&other.took) {
             mine.add(theirs);
@@ -264,6 +273,7 @@ impl Collector for Metrics {
         encode_requests(&mut encoder, &sum, &name)?;
         encode_limited(&mut encoder, &sum, &name)?;
         encode_codes(&mut encoder, &sum)?;
+        encode_failures(&mut encoder, &sum)?;
         histograms(&mut encoder, "xinyao_request_duration_seconds", "To the answer's last byte", &sum.took)?;
         let help = "The gateway's own share of the time to the answer's head";
         histograms(&mut encoder, "xinyao_gateway_overhead_seconds", help, &sum.overhead)?;
@@ -319,6 +329,18 @@ fn encode_codes(encoder: &mut DescriptorEncoder, sum: &Counts) -> fmt::Result {
                 Code::Other => "other".into(),
             };
             let labels = [("endpoint", endpoint(row).to_owned()), ("code", code)];
+            ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn encode_failures(encoder: &mut DescriptorEncoder, sum: &Counts) -> fmt::Result {
+    let help = "What requests fail of the document's checks";
+    let mut family = family(encoder, "xinyao_check_failures", help, MetricType::Counter)?;
+    for (row, failures) in sum.failures.iter().enumerate() {
+        for (check, count) in Check::ALL.into_iter().zip(failures).filter(|(_, count)| **count > 0) {
+            let labels = [("endpoint", endpoint(row)), ("check", check.name())];
             ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
         }
     }

@@ -1,6 +1,7 @@
 //! A request's body on its way to the upstream.
 
 mod progress;
+mod supply;
 mod watched;
 
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 pub use self::progress::Progress;
+pub use self::supply::{Spool, Supply};
 pub use self::watched::{Observer, Rules, Watched};
 
 /// A body, from where nobody has touched it to where it has gone.
@@ -30,7 +32,7 @@ impl Outgoing {
         match self {
             Self::Raw(incoming) => incoming.is_end_stream(),
             Self::Whole(_) => true,
-            Self::Watched(_) => false,
+            Self::Watched(watched) => watched.is_here(),
         }
     }
 

@@ -10,10 +10,12 @@ use super::answer_code::CodeReader;
 use super::app::App;
 use super::limits::Standing;
 use super::metrics::Outcome;
+use super::refusal;
 use super::worker::Worker;
 use crate::net::listen::Peer;
 use crate::telemetry::{log, mask};
 use crate::xinyao::Target;
+use crate::xinyao::checks::Failure;
 
 /// What is known of one request.
 pub struct Record {
@@ -58,6 +60,8 @@ pub struct Record {
     pub status: Option<StatusCode>,
     /// Why the gateway answered by itself.
     pub refused: Option<&'static str>,
+    /// What it is not as the document asks for it.
+    pub failures: Vec<Failure>,
     /// Whether the upstream failed.
     pub upstream_failed: bool,
     /// Finds the answer's `code`.
@@ -113,6 +117,18 @@ impl Record {
     /// The documented endpoints answer with an envelope always; what else there is need not.
     fn must_have_a_code(&self) -> bool {
         matches!(self.target, Some(Target::Endpoint(_)))
+    }
+
+    /// It is not what the document asks for, and goes out all the same.
+    pub fn note(&mut self, failures: Vec<Failure>) {
+        tracing::warn!(
+            request_id = self.id.to_str().unwrap_or_default(),
+            app = %self.app.name,
+            endpoint = self.target.map_or("none", Target::name),
+            failures = refusal::listed(&failures),
+            "a request fails checks"
+        );
+        self.failures = failures;
     }
 
     /// The answer is about to go out: what the gateway itself took until now is its own share.

@@ -11,6 +11,7 @@ use super::once::Duplicate;
 use super::tenant::Denied;
 use crate::net::listen::Rejected;
 use crate::xinyao::Target;
+use crate::xinyao::checks::Failure;
 
 /// Header that names the reason.
 pub const X_GATEWAY_ERROR: HeaderName = HeaderName::from_static("x-gateway-error");
@@ -21,6 +22,9 @@ pub enum Refusal {
     /// Not HTTP that can be forwarded without guessing.
     #[error("{0}")]
     Invalid(&'static str),
+    /// It is not what the document asks for.
+    #[error("the request fails {} of the checks: {}", .0.len(), listed(.0))]
+    ChecksFailed(Vec<Failure>),
     /// The address belongs to an app that wants a token.
     #[error(
         "apps at {0} must send `Authorization: Bearer <token>` with the token that the gateway has for them"
@@ -95,6 +99,11 @@ pub enum Refusal {
          down; nothing was sent, try again"
     )]
     Unremembered,
+    /// An upload that is to be checked first can't be put anywhere.
+    #[error(
+        "the gateway has no room on disk to check the upload before it is sent; nothing was sent, try again"
+    )]
+    Unspooled,
     /// The process is about to end.
     #[error("the gateway is shutting down; send the request again")]
     Draining,
@@ -109,7 +118,9 @@ struct Row(u16, i32, &'static str);
 impl Refusal {
     fn row(&self) -> Row {
         match self {
-            Self::Invalid(_) | Self::TeamUrl(_) => Row(400, -40001, "invalid_request"),
+            Self::Invalid(_) | Self::ChecksFailed(_) | Self::TeamUrl(_) => {
+                Row(400, -40001, "invalid_request")
+            }
             Self::BadToken(_) => Row(401, -40101, "bad_token"),
             Self::NotAllowed(_) => Row(403, -40301, "not_allowed"),
             Self::EndpointNotAllowed { .. } => Row(403, -40302, "endpoint_not_allowed"),
@@ -125,7 +136,9 @@ impl Refusal {
             Self::TooManyInFlight(_) => Row(429, -42902, "too_many_in_flight"),
             Self::Unreachable(_) => Row(502, -50201, "upstream_unreachable"),
             Self::BrokeOff => Row(502, -50202, "upstream_broke_off"),
-            Self::Overloaded | Self::CircuitOpen(_) | Self::Unremembered => Row(503, -50301, "overloaded"),
+            Self::Overloaded | Self::CircuitOpen(_) | Self::Unremembered | Self::Unspooled => {
+                Row(503, -50301, "overloaded")
+            }
             Self::Draining => Row(503, -50302, "draining"),
             Self::UpstreamTimeout(_) => Row(504, -50401, "upstream_timeout"),
         }
@@ -150,7 +163,10 @@ impl Refusal {
     pub fn answer(&self, request_id: &HeaderValue) -> Response<Bytes> {
         let Row(_, code, reason) = self.row();
         let id = request_id.to_str().unwrap_or_default();
-        let envelope = serde_json::json!({ "code": code, "msg": self.to_string(), "request_id": id });
+        let mut envelope = serde_json::json!({ "code": code, "msg": self.to_string(), "request_id": id });
+        if let Self::ChecksFailed(failures) = self {
+            envelope["failures"] = failures.iter().map(told).collect();
+        }
         let mut response = Response::new(Bytes::from(envelope.to_string()));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
@@ -171,14 +187,17 @@ impl Refusal {
             Self::RateLimited { retry_after: after, .. } | Self::CircuitOpen(after) => {
                 Some((header::RETRY_AFTER, HeaderValue::from(seconds(*after))))
             }
-            Self::TooManyInFlight(_) | Self::Overloaded | Self::Unremembered | Self::Draining => {
-                Some((header::RETRY_AFTER, HeaderValue::from(1_u64)))
-            }
+            Self::TooManyInFlight(_)
+            | Self::Overloaded
+            | Self::Unremembered
+            | Self::Unspooled
+            | Self::Draining => Some((header::RETRY_AFTER, HeaderValue::from(1_u64))),
             Self::Duplicate(duplicate) => {
                 duplicate.passes().then(|| (header::RETRY_AFTER, HeaderValue::from(1_u64)))
             }
             Self::Invalid(_)
             | Self::TeamUrl(_)
+            | Self::ChecksFailed(_)
             | Self::NotAllowed(_)
             | Self::EndpointNotAllowed { .. }
             | Self::AppIdNotAllowed(_)
@@ -205,6 +224,16 @@ impl From<Rejected> for Refusal {
             }
         }
     }
+}
+
+/// A failure, for programs.
+fn told(failure: &Failure) -> serde_json::Value {
+    serde_json::json!({ "field": failure.field, "check": failure.check.name(), "msg": failure.msg })
+}
+
+/// Failures, for people.
+pub fn listed(failures: &[Failure]) -> String {
+    failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Whole seconds, never too few and at least one.

@@ -1,6 +1,7 @@
 //! What the room can be told.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -23,6 +24,8 @@ pub struct Settings {
     pub apps: Vec<AppSettings>,
     /// What holds for all apps.
     pub limits: LimitSettings,
+    /// The folder where uploads wait while they are checked.
+    pub spool: PathBuf,
 }
 
 /// Where requests go.
@@ -61,6 +64,19 @@ pub struct AppSettings {
     pub max_in_flight: usize,
     /// How long an outnum of the same task and the same numbers is refused; zero: not at all.
     pub outnum_duplicate_window: Duration,
+    /// What is done about requests that the SaaS would refuse.
+    pub checks: Checks,
+}
+
+/// What is done about requests that are not as the document asks for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checks {
+    /// Nothing; nobody looks.
+    Off,
+    /// They are forwarded, counted and logged, and the answer tells.
+    Report,
+    /// They are refused.
+    Enforce,
 }
 
 /// A rate limit of one app.

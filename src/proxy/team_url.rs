@@ -9,19 +9,17 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either};
-use http::HeaderName;
 use http::header::{self, HeaderValue};
 use tower::{Layer, Service};
 
 pub use self::restore::Restorer;
 use self::rewrite::Named;
+use super::account::X_GATEWAY_WARNING;
 use super::answer::Answer;
 use super::call::{Answered, Call, Refused};
 use super::outgoing::Outgoing;
 use super::refusal::Refusal;
 use crate::xinyao::{Endpoint, Target};
-
-const X_GATEWAY_WARNING: HeaderName = HeaderName::from_static("x-gateway-warning");
 
 /// What stands for the addresses of apps.
 pub trait TeamUrls: Send + Sync {

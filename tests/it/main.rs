@@ -7,6 +7,7 @@
 mod admission;
 mod answers;
 mod callbacks;
+mod checks;
 mod clock;
 mod command_line;
 mod config;

@@ -100,10 +100,16 @@ fn operation(spec: &Spec) -> Value {
         "requestBody": { "required": true, "content": request_content(spec) },
         "responses": responses(&refusals_of(spec), [("200", json!({
             "description": "The SaaS's answer. The call succeeded if `code` is 0.",
-            "headers": every_answers_headers(),
+            "headers": answers_headers(),
             "content": json_of(&answer_name(spec)),
         }))]),
     })
+}
+
+fn answers_headers() -> Map<String, Value> {
+    let mut headers = every_answers_headers();
+    headers.insert("x-gateway-warning".to_owned(), component("headers", "Warning"));
+    headers
 }
 
 /// A token is a second factor, for those apps that have one.
@@ -180,7 +186,6 @@ fn responses<const N: usize>(refused: &[u16], good: [(&str, Value); N]) -> Map<S
         responses.insert(status.to_string(), component("responses", &refusals::name(*status)));
     }
     let other = "Any other answer of the SaaS, passed on as it is.";
-    responses
-        .insert("default".to_owned(), json!({ "description": other, "headers": every_answers_headers() }));
+    responses.insert("default".to_owned(), json!({ "description": other, "headers": answers_headers() }));
     responses
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Parts, component, every_answers_headers};
+use crate::xinyao::checks::Check;
 
 /// One of the gateway's own answers.
 pub(super) struct Refusal {
@@ -87,6 +88,23 @@ fn schema() -> Value {
             "code": { "type": "integer", "enum": TABLE.iter().map(|row| row.code).collect::<Vec<_>>() },
             "msg": { "type": "string", "description": "What happened, and what to do." },
             "request_id": { "type": "string", "description": "As the header `x-request-id`." },
+            "failures": {
+                "type": "array",
+                "description": "Every check that the request fails, where it is refused for these.",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "field": { "type": "string", "description": "A field's name, or `body`." },
+                        "check": {
+                            "type": "string",
+                            "enum": Check::ALL.map(Check::name),
+                            "description": "What it fails.",
+                        },
+                        "msg": { "type": "string", "description": "What is wrong, and what would be right." },
+                    },
+                    "required": ["field", "check", "msg"],
+                },
+            },
         },
         "required": ["code", "msg", "request_id"],
     })

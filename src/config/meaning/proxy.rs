@@ -1,6 +1,7 @@
 //! The request's way: apps, credentials, limits.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret;
 
@@ -8,7 +9,7 @@ use super::{egress, listen, networks, unique};
 use crate::config::read::{At, Named, nearest};
 use crate::config::report::Report;
 use crate::config::scalars::{Count, EndpointName, Rate};
-use crate::config::written::{App, Credential, File, Limits, RateLimit, Upstream};
+use crate::config::written::{App, Checks, Credential, File, Limits, RateLimit, Upstream};
 use crate::proxy;
 use crate::xinyao::{self, Target, TargetSet};
 
@@ -27,6 +28,7 @@ pub(super) fn settings(file: &File, report: &mut Report) -> proxy::Settings {
         credentials: credentials(&file.credentials, report),
         apps: apps.iter().map(|written| app(written, &file.credentials, report)).collect(),
         limits: limits(&file.limits),
+        spool: spool(&file.store.path.0),
     }
 }
 
@@ -46,6 +48,12 @@ fn limits(written: &Limits) -> proxy::LimitSettings {
         max_body_bytes: written.max_body.0,
         body_idle_timeout: written.body_idle_timeout.0,
     }
+}
+
+/// Beside the store: there the process may write, and there is a disk under it.
+fn spool(store: &Path) -> PathBuf {
+    let folder = store.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new(".")).to_owned()
 }
 
 fn rate(rate: Rate, burst: Option<Count>) -> proxy::Rate {
@@ -89,6 +97,11 @@ fn app(written: &App, credentials: &Named<Credential>, report: &mut Report) -> p
         rate_limits: written.rate_limits.iter().map(|limit| rate_limit(limit)).collect(),
         max_in_flight: written.max_in_flight.size(),
         outnum_duplicate_window: *written.outnum_duplicate_window,
+        checks: match *written.checks {
+            Checks::Off => proxy::Checks::Off,
+            Checks::Report => proxy::Checks::Report,
+            Checks::Enforce => proxy::Checks::Enforce,
+        },
     }
 }
 

@@ -28,8 +28,8 @@ record! {
         rate_limits: Vec<At<RateLimit>> = "[]",
         /// Most requests under way, answers that are still streamed included.
         max_in_flight: Count = "256",
-        /// What is done about requests that the SaaS would refuse: `off`, `report` (forwarded, counted, logged),
-        /// or `enforce` (400 with every failure). Has no effect yet.
+        /// What is done about requests that are not as the SaaS's document asks: `off`, `report` (forwarded,
+        /// counted, logged, and the answer tells in `x-gateway-warning`), or `enforce` (400 with every failure).
         checks: Checks = "report",
         /// How long an outnum of the same task and the same numbers is refused, so that nobody is called twice,
         /// unless it has an `Idempotency-Key` or `X-Gateway-Force: true`; `0s`: not at all, at most `24h`.

@@ -6,11 +6,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Body, SizeHint};
-use hyper::body::Incoming;
+use http_body::SizeHint;
 use tokio::time::Sleep;
 
-use super::{Cut, Progress};
+use super::{Cut, Progress, Supply};
 use crate::proxy::refusal::Refusal;
 use crate::proxy::tenant::{MultipartScan, Parts};
 
@@ -38,7 +37,7 @@ pub struct Rules {
 
 /// A body that is counted, timed and looked through while it streams by.
 pub struct Watched {
-    incoming: Incoming,
+    supply: Supply,
     rules: Rules,
     /// Those that have not seen the end yet.
     observers: Vec<Box<dyn Observer>>,
@@ -53,10 +52,10 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Watches `incoming`.
-    pub fn new(incoming: Incoming, rules: Rules) -> Self {
+    /// Watches `supply`.
+    pub fn new(supply: Supply, rules: Rules) -> Self {
         Self {
-            incoming,
+            supply,
             rules,
             observers: Vec::new(),
             seen: 0,
@@ -83,9 +82,14 @@ impl Watched {
         self.ended
     }
 
+    /// Whether none of it is to come from the client any more.
+    pub fn is_here(&self) -> bool {
+        self.supply.is_here()
+    }
+
     /// How much will come of it.
     pub fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.supply.size_hint()
     }
 
     /// Its next bytes; an error is its end.
@@ -103,19 +107,14 @@ impl Watched {
                 self.ended = true;
                 passed
             } else {
-                let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+                let Poll::Ready(data) = self.supply.poll(cx) else {
                     ready!(self.poll_pause(cx));
                     return self.cut(Refusal::TooSlow("body"));
                 };
                 self.pause = None;
                 self.progress.waiting(false);
-                match frame {
-                    Some(Ok(frame)) => match frame.into_data() {
-                        Ok(data) => self.pass(data),
-                        // Trailers end at this hop.
-                        Err(_) => continue,
-                    },
-                    Some(Err(_)) => Err(Refusal::Invalid("the body's framing is broken, or it ended early")),
+                match data {
+                    Some(data) => data.and_then(|data| self.pass(data)),
                     None => self.finish().map(|()| None),
                 }
             };
