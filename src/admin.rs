@@ -19,12 +19,15 @@
 //! | `POST /api/v1/events/{id}/replay` | it is delivered again | yes |
 //! | `GET /api/v1/dead-letters` | deliveries that were given up, newest first | yes |
 //! | `POST /api/v1/dead-letters/replay`, `/discard` | they are delivered again, or forgotten | yes |
+//! | `GET /api/v1/batches` | batches, newest first: what was sent and what came back | yes |
+//! | `GET /api/v1/batches/{call_sn}` | one | yes |
 //! | `GET /api/v1/requests` | what must not be sent twice and was sent, newest first | yes |
 //! | `POST /api/v1/requests/{id}/settle` | what came of one is decided | yes |
 //!
 //! Errors are `application/problem+json` (RFC 9457).
 
 mod asked;
+mod batches;
 mod cursor;
 mod dead_letters;
 mod events;
@@ -94,7 +97,8 @@ pub fn router(views: Views, token: Option<SecretString>) -> Router {
         let routes = subscribers::routes()
             .merge(events::routes())
             .merge(dead_letters::routes())
-            .merge(requests::routes());
+            .merge(requests::routes())
+            .merge(batches::routes());
         routes.with_state(Arc::new(operations))
     });
     let guarded = Router::new()

@@ -2,6 +2,7 @@
 
 mod admin;
 mod hub;
+mod ledger;
 mod store;
 mod subscribers;
 mod team_urls;
@@ -21,6 +22,7 @@ use crate::proxy::{AccessLog, Proxy};
 use crate::store::Store;
 
 use self::hub::Hub;
+use self::ledger::Ledger;
 use self::store::Opened;
 use self::team_urls::Addresses;
 use self::workers::Workers;
@@ -40,6 +42,7 @@ pub struct Gateway {
     proxy: Arc<Proxy>,
     workers: Workers,
     hub: Hub,
+    ledger: Ledger,
     store: Opened,
     admin: JoinHandle<()>,
     drain: DrainTrigger,
@@ -85,7 +88,10 @@ impl Gateway {
         };
         let addresses = Addresses::known(&config.hub, &store.store).await?;
         let team_urls = addresses.is_on().then(|| Arc::clone(&addresses) as _);
-        let proxy = Proxy::new(config.proxy, log, threads, Arc::clone(&store.store) as _, team_urls)?;
+        let proxy = {
+            let (once, ledger) = (Arc::clone(&store.store) as _, Arc::clone(&store.store) as _);
+            Proxy::new(config.proxy, log, threads, once, ledger, team_urls)?
+        };
         let hub = Hub::start(
             callbacks_listener,
             config.hub,
@@ -95,7 +101,9 @@ impl Gateway {
             &addresses,
         )?;
 
+        let ledger = Ledger::start(&store.store)?;
         let parts = admin::Parts {
+            batches: Arc::clone(&ledger.figures),
             proxy: Arc::clone(&proxy),
             hub: hub.metrics.clone(),
             dispatch: Arc::clone(&hub.dispatch),
@@ -117,6 +125,7 @@ impl Gateway {
             proxy,
             workers,
             hub,
+            ledger,
             store,
             admin,
             drain,
@@ -130,6 +139,7 @@ impl Gateway {
         self.proxy.drain();
         let until = Instant::now() + GRACE;
         tokio::join!(self.workers.ended(GRACE), self.hub.ended(until));
+        drop(self.ledger);
         self.store.close().await;
         // Last, so that `/readyz` says until the end that nothing more should be sent here.
         self.admin_drain.start();

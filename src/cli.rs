@@ -76,6 +76,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failed> {
         Command::Events(asked) => block_on(operators::events(asked, file)),
         Command::DeadLetters(asked) => block_on(operators::dead_letters(asked, file)),
         Command::Replay(asked) => block_on(operators::replay(asked, file)),
+        Command::Batches(asked) => block_on(operators::batches(asked, file)),
         Command::Requests(asked) => block_on(operators::requests(asked, file)),
         Command::Demo(asked) => block_on(demo::demo(asked)),
     }

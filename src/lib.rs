@@ -16,7 +16,8 @@
 //!
 //! [`hub`] tells the app from the signed URL and the kind from the body ([`xinyao::callback`]), has
 //! [`store`] sync it to disk, and only then acknowledges it. A loop per subscriber follows the log
-//! from there; what fails is tried again, and what keeps failing becomes a dead letter.
+//! from there; what fails is tried again, and what keeps failing becomes a dead letter. The [`ledger`] follows
+//! it too, and adds up what came back of each batch.
 //!
 //! # The rooms
 //!
@@ -28,6 +29,7 @@
 //! | [`store`] | the segment log and its index | `xinyao` |
 //! | [`proxy`] | the request's way | `xinyao`, `net`, `telemetry`, `store`'s traits |
 //! | [`hub`] | the callback's way | `xinyao`, `net`, `telemetry`, `store`'s traits |
+//! | [`ledger`] | batches: what was submitted against what came back | `xinyao`, `store`'s traits |
 //! | [`admin`] | the operators' listener | `telemetry`, `store`'s query traits, handles given by `app` |
 //! | [`sandbox`] | a stand-in SaaS | `xinyao`, `net` |
 //! | [`config`] | the file, and what it means | each room's `Settings` |
@@ -40,6 +42,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod hub;
+pub mod ledger;
 pub mod net;
 pub mod proxy;
 pub mod sandbox;

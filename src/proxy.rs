@@ -11,6 +11,7 @@ mod answer;
 pub mod answer_code;
 mod app;
 mod attempts;
+mod batch;
 mod body;
 mod budget;
 mod call;
@@ -52,6 +53,7 @@ use hyper::body::Incoming;
 use tower::{Service, ServiceBuilder};
 
 use self::attempts::AttemptsLayer;
+use self::batch::BatchLayer;
 use self::body::BodyLayer;
 use self::call::{Answered, Call, Refused};
 use self::checking::CheckLayer;
@@ -96,6 +98,8 @@ fn stack() -> impl Service<Box<Call>, Response = Answered, Error = Refused, Futu
         // The callback address of a task. Behind what may answer without the upstream: the address is kept for
         // tasks that are made.
         .layer(TeamUrlLayer)
+        // The ledger sees answers of the SaaS only, and each once.
+        .layer(BatchLayer)
         // The last edit of the header fields but for the signature.
         .layer(Gate(clean_headers))
         // A connection; a second one, if the first could not be made or may be tried again.

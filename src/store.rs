@@ -13,6 +13,7 @@
 mod embedded;
 mod event;
 mod figures;
+mod ledger;
 mod log;
 mod memory;
 mod once;
@@ -25,6 +26,7 @@ mod team_url;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -36,6 +38,7 @@ pub use self::event::{
     Settled, ShardId, Start, SubscriberFigures, SubscriberState,
 };
 pub use self::figures::{CommitMetrics, Commits};
+pub use self::ledger::{BatchEntry, BatchRecord, KEEP_BATCHES, LedgerStart, Submission};
 pub use self::log::Recovered;
 pub use self::memory::MemoryStore;
 pub use self::once::{
@@ -60,9 +63,9 @@ pub enum StoreError {
 }
 
 /// All that a store does.
-pub trait Store: Intake + Log + Progress + Query + Operate + Once + TeamUrls {}
+pub trait Store: Intake + Log + Progress + Query + Operate + Once + TeamUrls + Ledger {}
 
-impl<T: Intake + Log + Progress + Query + Operate + Once + TeamUrls> Store for T {}
+impl<T: Intake + Log + Progress + Query + Operate + Once + TeamUrls + Ledger> Store for T {}
 
 /// What a store answers, a moment later.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -230,4 +233,33 @@ pub trait TeamUrls: Send + Sync {
 
     /// Keeps one, at most [`MAX_TEAM_URLS`]. One that is known stays as it is. Durable when ready.
     fn keep_team_url(&self, team_url: TeamUrl) -> Answer<'_, ()>;
+}
+
+/// Keeps what is known of batches.
+pub trait Ledger: Send + Sync {
+    /// Where the ledger goes on in the shard.
+    fn ledger(&self, shard: ShardId) -> Answer<'_, LedgerStart>;
+
+    /// Enters what events before `next` have told. Durable when ready, with how far that is.
+    fn enter_batches(&self, shard: ShardId, next: Seq, entries: Vec<BatchEntry>) -> Answer<'_, ()>;
+
+    /// Enters what an outnum was answered with.
+    fn submit_batch(&self, submission: Submission) -> Answer<'_, ()>;
+
+    /// The parts that were entered of a batch, in order.
+    fn batch_parts(&self, app: &str, call_sn: &str) -> Answer<'_, Vec<Bytes>>;
+
+    /// Batches, newest first, of one app or of all.
+    fn batches(
+        &self,
+        app: Option<String>,
+        limit: usize,
+        cursor: Option<String>,
+    ) -> Answer<'_, Page<BatchRecord>>;
+
+    /// One of them.
+    fn batch(&self, call_sn: &str) -> Answer<'_, Option<BatchRecord>>;
+
+    /// How many lack numbers, and were not heard of since `before`.
+    fn quiet_batches(&self, before: Timestamp) -> Answer<'_, u64>;
 }

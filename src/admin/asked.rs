@@ -120,6 +120,23 @@ impl DeadLettersAsked {
     }
 }
 
+/// `GET /api/v1/batches?…`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BatchesAsked {
+    app: Option<String>,
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+impl BatchesAsked {
+    /// Whose, and which page of them.
+    pub(super) fn meant(self) -> Result<(Option<String>, PageAsked), Problem> {
+        let page = PageAsked::of(Listing::Batches, self.limit, self.cursor)?;
+        Ok((given(self.app), page))
+    }
+}
+
 /// `GET /api/v1/requests?…`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]

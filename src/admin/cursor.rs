@@ -10,6 +10,7 @@ pub(super) enum Listing {
     Events,
     DeadLetters,
     Requests,
+    Batches,
 }
 
 impl Listing {
@@ -34,6 +35,7 @@ impl Listing {
             Self::Events => b"events",
             Self::DeadLetters => b"dead letters",
             Self::Requests => b"requests",
+            Self::Batches => b"batches",
         });
         hash.update(cursor);
         hash.finalize().to_be_bytes()

@@ -1,6 +1,7 @@
 //! What operators are given to see and to do about events; whoever composes the process makes it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -8,7 +9,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::Problem;
-use crate::store::{Once, Operate, Query, StoreError, SubscriberFigures};
+use crate::store::{Ledger, Once, Operate, Query, StoreError, SubscriberFigures};
 use crate::xinyao::callback::Kind;
 
 /// Events, and those who get them.
@@ -20,6 +21,10 @@ pub struct Operations {
     pub operate: Arc<dyn Operate>,
     /// Remembers what must not be sent twice.
     pub once: Arc<dyn Once>,
+    /// Tells of batches.
+    pub ledger: Arc<dyn Ledger>,
+    /// A batch that lacks numbers is quiet when nothing was heard of it for so long.
+    pub quiet_after: Duration,
     /// The subscribers as they are served at present.
     pub subscribers: Arc<dyn Subscribers>,
     /// Whether phone numbers are masked in what is shown. Bodies are given as they came.

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::cursor::Listing;
 use super::operations::{Operations, Sample, Standing};
 use crate::store::{
-    Attempt, DeadLetter, Delivery, DeliveryState, EventDetail, EventSummary, Page, RequestSummary,
-    SubscriberFigures,
+    Attempt, BatchRecord, DeadLetter, Delivery, DeliveryState, EventDetail, EventSummary, Page,
+    RequestSummary, SubscriberFigures,
 };
 use crate::telemetry::mask;
 
@@ -17,6 +17,7 @@ pub(super) fn page<T>(listing: Listing, page: Page<T>, row: impl Fn(&T) -> Value
         Listing::Events => "events",
         Listing::DeadLetters => "dead_letters",
         Listing::Requests => "requests",
+        Listing::Batches => "batches",
     };
     let next = page.next_cursor.map(|cursor| listing.shown(&cursor));
     json!({ key: page.rows.iter().map(row).collect::<Vec<_>>(), "next_cursor": next })
@@ -132,6 +133,30 @@ impl Operations {
             "dead": count(|figures| figures.dead),
             "expired": count(|figures| figures.expired),
             "in_flight": standing.map_or(0, |one| one.in_flight),
+        })
+    }
+
+    /// A batch.
+    pub(super) fn batch(&self, batch: &BatchRecord) -> Value {
+        let before = Timestamp::now().saturating_sub(self.quiet_after).unwrap_or(Timestamp::MIN);
+        let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
+        let told = &batch.told;
+        json!({
+            "call_sn": told.call_sn,
+            "app": told.app,
+            "task_id": told.task_id,
+            "task_name": told.task_name,
+            "call_sn_name": told.call_sn_name,
+            "submitted_at": time(batch.submitted_at),
+            "sent": batch.sent,
+            "accepted": batch.accepted,
+            "returned": told.returned,
+            "connected": told.connected,
+            "by_state": told.by_state,
+            "by_degree": told.by_degree,
+            "first_record_at": time(told.first_record_at),
+            "last_record_at": time(told.last_record_at),
+            "quiet": batch.is_quiet(before),
         })
     }
 

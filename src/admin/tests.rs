@@ -75,6 +75,7 @@ async fn metrics_come_in_the_format_that_is_asked_for() {
 async fn what_the_document_lists_is_there() {
     let api = Api::new();
     let (event, _) = api.event(Kind::CallRecord, 0);
+    api.batch("b");
     let document = api.get("/openapi.json").await.json();
     let mut seen = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -82,12 +83,13 @@ async fn what_the_document_lists_is_there() {
             if item[method]["tags"][0] != "admin" {
                 continue;
             }
-            let path = path.replace("{name}", "crm").replace("{id}", &event.to_string());
+            let path =
+                path.replace("{name}", "crm").replace("{id}", &event.to_string()).replace("{call_sn}", "b");
             let status = api.send(&method.to_ascii_uppercase(), &path, "").await.status;
             // A body that is wanted is missing.
             assert!(status.is_success() || status == StatusCode::BAD_REQUEST, "{method} {path}: {status}");
             seen += 1;
         }
     }
-    assert_eq!(seen, 21);
+    assert_eq!(seen, 23);
 }

@@ -14,6 +14,7 @@ use super::team_urls::Addresses;
 use crate::admin::{self, Check, Operations, Views};
 use crate::hub;
 use crate::hub::dispatch::{self, Dispatch};
+use crate::ledger;
 use crate::net::listen::{self, Drain, Peer, Rejected};
 use crate::net::{ListenSettings, Networks};
 use crate::proxy::Proxy;
@@ -25,6 +26,8 @@ pub(super) struct Parts {
     pub(super) proxy: Arc<Proxy>,
     pub(super) hub: hub::Metrics,
     pub(super) dispatch: Arc<Dispatch>,
+    /// What the ledger counts.
+    pub(super) batches: Arc<ledger::Figures>,
     /// The subscribers, and the addresses that apps named.
     pub(super) addresses: Arc<Addresses>,
     pub(super) store: Arc<dyn Store>,
@@ -60,6 +63,7 @@ fn views(parts: Parts) -> Views {
     metrics.register_collector(Box::new(parts.proxy.metrics()));
     metrics.register_collector(Box::new(Process::new()));
     metrics.register_collector(Box::new(parts.hub));
+    metrics.register_collector(Box::new(ledger::Metrics(parts.batches)));
     metrics.register_collector(Box::new(dispatch::Metrics(Arc::clone(&parts.dispatch))));
     if let Some(commits) = parts.commits {
         metrics.register_collector(commits);
@@ -69,6 +73,8 @@ fn views(parts: Parts) -> Views {
         query: Arc::clone(&store) as _,
         operate: Arc::clone(&store) as _,
         once: Arc::clone(&store) as _,
+        ledger: Arc::clone(&store) as _,
+        quiet_after: ledger::QUIET_AFTER,
         subscribers: Arc::new(Served { dispatch: parts.dispatch, addresses: parts.addresses }),
         mask_numbers: parts.mask_numbers,
     };

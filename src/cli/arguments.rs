@@ -50,6 +50,8 @@ pub(super) enum Command {
     DeadLetters(DeadLetters),
     /// Have events delivered to a subscriber again.
     Replay(Replay),
+    /// List batches of numbers, newest first, and how far they have come; or show one.
+    Batches(Batches),
     /// List requests that must not be sent twice and whose outcome is unknown; or settle one.
     Requests(Requests),
     /// Show it all at work: a gateway and a sandbox in one process, and a campaign from end to end.
@@ -230,6 +232,25 @@ pub(super) struct Replay {
     /// One event.
     #[arg(long, value_name = "ID", group = "which")]
     pub(super) event: Option<String>,
+    #[command(flatten)]
+    pub(super) reach: Reach,
+}
+
+/// `batches`
+#[derive(Debug, Args)]
+pub(super) struct Batches {
+    /// Show this batch, instead of a list.
+    #[arg(conflicts_with_all = ["app", "cursor"])]
+    pub(super) call_sn: Option<String>,
+    /// Only those of this app.
+    #[arg(long)]
+    pub(super) app: Option<String>,
+    /// Most rows.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(super) limit: u16,
+    /// Where the page before ended.
+    #[arg(long)]
+    pub(super) cursor: Option<String>,
     #[command(flatten)]
     pub(super) reach: Reach,
 }

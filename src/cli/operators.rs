@@ -1,4 +1,4 @@
-//! `status`, `events`, `dead-letters`, `replay`, `requests`: asked of the running gateway, over the operators' API.
+//! `status`, `events`, `dead-letters`, `replay`, `batches`, `requests`: asked of the running gateway, over the operators' API.
 
 mod api;
 mod ask;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use self::api::Api;
 use self::ask::query;
-use super::arguments::{DeadLetters, Events, Outcome, Reach, Replay, Requests, SettleRequest};
+use super::arguments::{Batches, DeadLetters, Events, Outcome, Reach, Replay, Requests, SettleRequest};
 use super::{Failed, print, print_json};
 
 /// How the gateway fares, and its subscribers.
@@ -55,6 +55,20 @@ pub(super) async fn dead_letters(asked: DeadLetters, file: &Path) -> Result<(), 
     ]);
     let page = api.get(&format!("/api/v1/dead-letters?{query}")).await?;
     if asked.reach.json { print_json(&page) } else { print(&told::dead_letters(&page)) }
+}
+
+/// A page of batches, or one.
+pub(super) async fn batches(asked: Batches, file: &Path) -> Result<(), Failed> {
+    let api = Api::reached(&asked.reach, file)?;
+    if let Some(name) = &asked.call_sn {
+        let batch = api.get(&format!("/api/v1/batches/{}", ask::segment(name))).await?;
+        return if asked.reach.json { print_json(&batch) } else { print(&told::batch(&batch)) };
+    }
+    let limit = asked.limit.to_string();
+    let query =
+        query(&[("app", asked.app.as_deref()), ("limit", Some(&limit)), ("cursor", asked.cursor.as_deref())]);
+    let page = api.get(&format!("/api/v1/batches?{query}")).await?;
+    if asked.reach.json { print_json(&page) } else { print(&told::batches(&page)) }
 }
 
 /// A page of requests that must not be sent twice; or one of them is settled.

@@ -4,8 +4,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::lane::{Http1, Lane};
@@ -60,6 +63,23 @@ impl Answer {
     /// A body of which `first` was read already.
     pub fn after(first: Bytes, rest: Self) -> Self {
         Self { source: Source::After(Some(first), Box::new(rest)), record: None }
+    }
+
+    /// What there is of it, until that is more than `most` bytes, and whether it is all; `None`: it broke off.
+    /// `headers` are those that came with it.
+    pub async fn gather(&mut self, headers: &HeaderMap, most: usize) -> Option<(Bytes, bool)> {
+        let mut read = BytesMut::new();
+        while let Some(frame) = self.frame().await {
+            if let Ok(data) = frame.ok()?.into_data() {
+                read.extend_from_slice(&data);
+            }
+            if read.len() > most {
+                return Some((read.freeze(), false));
+            }
+        }
+        let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+        let length: Option<usize> = length.and_then(|length| length.parse().ok());
+        length.is_none_or(|length| length == read.len()).then(|| (read.freeze(), true))
     }
 
     /// A body that `restorer` changes.

@@ -17,7 +17,7 @@ use super::team_url::TeamUrls;
 use super::upstream::Upstream;
 use super::worker::Worker;
 use crate::net::listen::{Peer, Rejected};
-use crate::store::Once;
+use crate::store::{Ledger, Once};
 
 /// How often unused connections to the upstream are looked through.
 const SWEEP: Duration = Duration::from_secs(2);
@@ -41,7 +41,7 @@ impl fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// Works the settings out for so many worker threads; `once` remembers what must not be sent twice, and
+    /// Works the settings out for so many worker threads; `once` remembers what must not be sent twice, `ledger` is told of batches, and
     /// `team_urls` stands for the callback addresses of tasks. Follows the upstreams' names on the current
     /// tokio runtime, which must outlive the workers.
     ///
@@ -52,10 +52,11 @@ impl Proxy {
         log: AccessLog,
         threads: usize,
         once: Arc<dyn Once>,
+        ledger: Arc<dyn Ledger>,
         team_urls: Option<Arc<dyn TeamUrls>>,
     ) -> Result<Arc<Self>, StartError> {
         let slots = Arc::new(Slots::default());
-        let running = Running::new(settings, log, &slots, once, team_urls)?;
+        let running = Running::new(settings, log, &slots, once, ledger, team_urls)?;
         let threads = (0..threads).map(|_| {
             let counts = Arc::<Mutex<Counts>>::default();
             let worker = Worker::new(Arc::clone(&running), Arc::clone(&counts));

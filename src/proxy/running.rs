@@ -15,7 +15,7 @@ use super::team_url::TeamUrls;
 use super::upstream::{BadOrigin, Upstream};
 use super::worker::Worker;
 use crate::net::connect::{Connector, EgressError};
-use crate::store::Once;
+use crate::store::{Ledger, Once};
 
 /// The configuration as it runs, shared by all workers.
 pub struct Running {
@@ -43,6 +43,8 @@ pub struct Running {
     pub sources: Sources,
     /// What was sent that must not be sent twice.
     pub once: Arc<dyn Once>,
+    /// What is told of batches.
+    pub ledger: Arc<dyn Ledger>,
     /// What stands for the callback addresses of tasks; none: they are left alone.
     pub team_urls: Option<Arc<dyn TeamUrls>>,
     /// Whether there is an access log.
@@ -90,6 +92,7 @@ impl Running {
         log: AccessLog,
         slots: &Slots,
         once: Arc<dyn Once>,
+        ledger: Arc<dyn Ledger>,
         team_urls: Option<Arc<dyn TeamUrls>>,
     ) -> Result<Arc<Self>, StartError> {
         let connector = Connector::new(&settings.egress)?;
@@ -111,6 +114,7 @@ impl Running {
             sources: Sources::new(connector.sources().to_vec()),
             connector,
             once,
+            ledger,
             team_urls,
             log_access: log.on,
             mask_numbers: log.mask_numbers,

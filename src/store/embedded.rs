@@ -1,6 +1,7 @@
 //! The store of one process: a segment log, and a SQLite file behind it.
 
 mod answers;
+mod ledger;
 mod once;
 
 use std::path::{Path, PathBuf};

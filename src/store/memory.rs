@@ -2,6 +2,7 @@
 //! store, under paused time too. It has no disk, no threads and no clock, and answers at once. Nothing in it
 //! is bounded but what the traits bound.
 
+mod ledger;
 mod once;
 mod operate;
 mod query;
@@ -43,6 +44,7 @@ struct Kept {
     named: u64,
     requests: once::Requests,
     team_urls: Vec<TeamUrl>,
+    batches: ledger::Batches,
     refusing: Option<StoreError>,
 }
 

@@ -9,6 +9,7 @@
 
 pub(super) mod events;
 mod expire;
+pub(super) mod ledger;
 mod link;
 pub(super) mod once;
 mod operate;

@@ -1,6 +1,7 @@
 //! What every store must satisfy. A backend's tests give a [`House`] to [`suite!`], which makes a test of
 //! each promise.
 
+pub(crate) mod ledger;
 pub(crate) mod log;
 pub(crate) mod once;
 pub(crate) mod operate;
@@ -79,6 +80,8 @@ macro_rules! suite {
             once::what_was_under_way_is_unknown_after_a_restart,
             once::without_room_nothing_is_taken,
             once::requests_are_paged,
+            ledger::batches_add_up,
+            ledger::batches_are_paged,
             team_url::an_address_is_kept_once,
             team_url::there_is_room_for_so_many_addresses,
         }

@@ -6,6 +6,7 @@
 
 mod admission;
 mod answers;
+mod batches;
 mod callbacks;
 mod checks;
 mod clock;

@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What each room may import. `store` for proxy and hub are its traits, for admin its queries.
-const TABLE: [(&str, &[&str]); 11] = [
+const TABLE: [(&str, &[&str]); 12] = [
     ("xinyao", &[]),
     ("net", &[]),
     ("telemetry", &[]),
     ("store", &["xinyao"]),
     ("proxy", &["xinyao", "net", "telemetry", "store"]),
     ("hub", &["xinyao", "net", "telemetry", "store"]),
+    ("ledger", &["store", "xinyao"]),
     ("admin", &["telemetry", "store", "xinyao"]),
     ("sandbox", &["xinyao", "net"]),
     ("config", &["admin", "hub", "net", "proxy", "store", "telemetry", "xinyao"]),
-    ("app", &["admin", "config", "hub", "net", "proxy", "store", "telemetry", "xinyao"]),
+    ("app", &["admin", "config", "hub", "ledger", "net", "proxy", "store", "telemetry", "xinyao"]),
     ("cli", &["admin", "app", "config", "hub", "net", "proxy", "sandbox", "store", "telemetry", "xinyao"]),
 ];
 

@@ -196,6 +196,14 @@ const OPERATIONS: &[Operation] = &[
     )
     .body("DeadLetterChoice"),
     get(
+        "/api/v1/batches",
+        "batches",
+        "Batches of numbers, newest first: what was sent, and what came back",
+        &[ok("A page of them.", Content::Json("Batches"))],
+    )
+    .query(&["app", "limit", "cursor"]),
+    get("/api/v1/batches/{call_sn}", "batch", "One batch", &[ok("The batch.", Content::Json("Batch"))]),
+    get(
         "/api/v1/requests",
         "requests",
         "Requests that must not be sent twice, newest first: what came of each",

@@ -48,6 +48,8 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
             object(json!({ "dead_letters": list("DeadLetter"), "next_cursor": maybe("string") })),
         ),
         ("DeadLetter", dead_letter()),
+        ("Batches", object(json!({ "batches": list("Batch"), "next_cursor": maybe("string") }))),
+        ("Batch", batch()),
         ("Requests", object(json!({ "requests": list("Request"), "next_cursor": maybe("string") }))),
         ("Request", request()),
         ("Settlement", choice(json!({ "outcome": outcome() }), &["outcome"])),
@@ -68,6 +70,31 @@ fn subscriber() -> Value {
         "dead": described(count(), "Dead letters."),
         "expired": described(count(), "Events that retention removed before it got them."),
         "in_flight": count(),
+    }))
+}
+
+fn batch() -> Value {
+    let when = || json!({ "type": ["string", "null"], "format": "date-time" });
+    let counts = || json!({ "type": "object", "additionalProperties": count() });
+    object(json!({
+        "call_sn": text(),
+        "app": text(),
+        "task_id": maybe("string"),
+        "task_name": maybe("string"),
+        "call_sn_name": maybe("string"),
+        "submitted_at": described(when(), "When its outnum was answered."),
+        "sent": described(maybe("integer"), "Numbers that the app said it sent."),
+        "accepted": described(maybe("integer"), "Numbers that the SaaS took."),
+        "returned": described(count(), "Distinct numbers with a call record."),
+        "connected": described(count(), "Calls that were answered."),
+        "by_state": described(counts(), "Calls by state."),
+        "by_degree": described(counts(), "Numbers by degree."),
+        "first_record_at": when(),
+        "last_record_at": when(),
+        "quiet": described(
+            json!({ "type": "boolean" }),
+            "Nothing came for an hour, and numbers are missing."
+        ),
     }))
 }
 

@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use crate::admin::{Check, Operations, Sample, Standing, Subscribers, Views, openapi, router};
 use crate::store::{
-    Appended, Attempt, EventId, Fate, Intake, MemoryStore, NewEvent, Place, Progress, Seq, Settled, ShardId,
-    Start,
+    Appended, Attempt, EventId, Fate, Intake, Ledger, MemoryStore, NewEvent, Place, Progress, Seq, Settled,
+    ShardId, Start, Submission,
 };
 use crate::xinyao::callback::Kind;
 
@@ -63,6 +63,8 @@ impl Api {
             query: Arc::clone(&store) as _,
             operate: Arc::clone(&store) as _,
             once: Arc::clone(&store) as _,
+            ledger: Arc::clone(&store) as _,
+            quiet_after: std::time::Duration::from_mins(1),
             subscribers: Arc::new(Two),
             mask_numbers: true,
         };
@@ -75,6 +77,20 @@ impl Api {
             operations: Some(operations),
         };
         Self { store, router: router(views, token.map(Into::into)) }
+    }
+
+    /// There is a batch of that name.
+    pub(super) fn batch(&self, call_sn: &str) {
+        now(self.store.submit_batch(Submission {
+            app: "crm".into(),
+            call_sn: call_sn.into(),
+            task_id: None,
+            call_sn_name: None,
+            sent: None,
+            accepted: None,
+            at: Timestamp::now(),
+        }))
+        .unwrap();
     }
 
     pub(super) async fn get(&self, path: &str) -> Answer {

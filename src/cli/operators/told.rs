@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::cli::table::table;
+use crate::xinyao::call_state;
 
 /// How the gateway fares.
 pub(super) fn status(status: &Value) -> String {
@@ -117,6 +118,57 @@ pub(super) fn dead_letters(page: &Value) -> String {
         .collect();
     let head = ["DEAD SINCE", "SUBSCRIBER", "EVENT ID", "APP", "EVENT", "BATCH", "ATTEMPTS", "LAST ERROR"];
     listing(&head, &lines, page, "no dead letters")
+}
+
+/// A page of batches.
+pub(super) fn batches(page: &Value) -> String {
+    let lines: Vec<_> = rows(&page["batches"])
+        .map(|batch| {
+            let mut cells = vec![moment(&batch["submitted_at"])];
+            cells.extend(["call_sn", "app", "task_id", "call_sn_name"].map(|key| plain(&batch[key])));
+            cells.push(progress(batch));
+            cells.extend(["returned", "accepted", "connected"].map(|key| plain(&batch[key])));
+            cells.push(if batch["quiet"] == true { "QUIET" } else { "" }.to_owned());
+            cells
+        })
+        .collect();
+    let head = ["SUBMITTED", "BATCH", "APP", "TASK", "NAME", "PROGRESS", "BACK", "OF", "CONNECTED", ""];
+    listing(&head, &lines, page, "no batches")
+}
+
+/// One batch.
+pub(super) fn batch(batch: &Value) -> String {
+    let mut text = String::new();
+    let keys = ["call_sn", "app", "task_id", "task_name", "call_sn_name", "submitted_at", "sent", "accepted"];
+    for key in keys.iter().chain(&["returned", "connected", "first_record_at", "last_record_at", "quiet"]) {
+        text += &format!("{key:17}{}\n", plain(&batch[key]));
+    }
+    text += &format!("{:17}{}\n", "progress", progress(batch));
+    let counts = |key: &str| -> Vec<Vec<String>> {
+        let counts = batch[key].as_object().into_iter().flatten();
+        let meaning = |name: &str| name.parse().ok().and_then(call_state::text).unwrap_or("").to_owned();
+        counts.map(|(name, count)| vec![one_line(name), plain(count), meaning(name)]).collect()
+    };
+    for (head, key) in [("STATE", "by_state"), ("DEGREE", "by_degree")] {
+        let lines = counts(key);
+        if !lines.is_empty() {
+            text += &format!("\n{}", table(&[head, "COUNT", ""], &lines));
+        }
+    }
+    text
+}
+
+/// How many of the numbers have come back, as a bar.
+fn progress(batch: &Value) -> String {
+    const WIDTH: u64 = 20;
+    let of = |key: &str| batch[key].as_u64();
+    let (Some(returned), Some(accepted)) = (of("returned"), of("accepted").filter(|count| *count > 0)) else {
+        return "-".to_owned();
+    };
+    let share = returned.min(accepted);
+    let full = usize::try_from(share * WIDTH / accepted).unwrap_or_default();
+    let bar: String = (0..20).map(|at| if at < full { '#' } else { '.' }).collect();
+    format!("[{bar}] {:>3} %", share * 100 / accepted)
 }
 
 /// A page of requests that must not be sent twice.

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use http_body_util::BodyExt;
 
 use super::slot::Ticket;
 use crate::proxy::answer::Answer;
@@ -28,40 +27,20 @@ pub async fn keep(answered: Answered, ticket: Ticket, patience: Duration) -> Res
     let Answered { response, mut record } = answered;
     let (head, mut body) = response.into_parts();
     let started = Instant::now();
-    let read = tokio::time::timeout(patience, read(&mut body)).await;
+    let read = tokio::time::timeout(patience, body.gather(&head.headers, MAX_KEPT)).await;
     record.upstream_took += started.elapsed();
     let refusal = match read {
-        Ok(Ok((bytes, whole))) if !whole || is_all(&head, &bytes) => {
+        Ok(Some((bytes, whole))) => {
             let keep = whole && ticket.is_keyed();
             ticket.conclude(conclusion(&head, &bytes, keep)).await;
             let body = if whole { Answer::whole(bytes) } else { Answer::after(bytes, body) };
             return Ok(Answered { response: Response::from_parts(head, body), record });
         }
-        Ok(_) => Refusal::BrokeOff,
+        Ok(None) => Refusal::BrokeOff,
         Err(_) => Refusal::UpstreamTimeout(patience),
     };
     ticket.conclude(Conclusion::Unknown).await;
     Err(Refused { refusal, record, unread: false })
-}
-
-/// What there is of an answer, up to what is kept of one, and whether that is all.
-async fn read(body: &mut Answer) -> hyper::Result<(Bytes, bool)> {
-    let mut read = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame?.into_data() {
-            read.extend_from_slice(&data);
-        }
-        if read.len() > MAX_KEPT {
-            return Ok((read.freeze(), false));
-        }
-    }
-    Ok((read.freeze(), true))
-}
-
-/// Whether it is as long as it said.
-fn is_all(head: &Parts, bytes: &Bytes) -> bool {
-    let length = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
-    length.and_then(|length| length.parse().ok()).is_none_or(|length: usize| length == bytes.len())
 }
 
 fn conclusion(head: &Parts, bytes: &Bytes, keep: bool) -> Conclusion {

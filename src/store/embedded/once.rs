@@ -16,7 +16,7 @@ fn closed() -> StoreError {
 
 impl EmbeddedStore {
     /// Has the index's thread do a step, and waits until it is on the disk.
-    fn step<T: Send + 'static>(
+    pub(super) fn step<T: Send + 'static>(
         &self,
         act: impl FnMut(&rusqlite::Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Answer<'static, T> {

@@ -66,6 +66,7 @@ impl Work {
                 connection.execute("DELETE FROM gap WHERE recorded_at < ?", [dead_before])?;
                 connection.execute("DELETE FROM dead WHERE dead_at < ?", [dead_before])?;
                 super::once::expire(connection, record::time(now))?;
+                super::ledger::expire(connection, record::time(now))?;
                 let_go(connection, shared)
             })();
             done.map_err(|error| super::told(&error))

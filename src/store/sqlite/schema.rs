@@ -76,7 +76,7 @@ pub(in crate::store) fn open(path: &Path) -> Result<Connection, StoreError> {
         VERSION => {}
         other => return Err(about(&format!("is of version {other}, and this gateway knows {VERSION}"))),
     }
-    for tables in [super::once::TABLE, super::team_url::TABLE] {
+    for tables in [super::once::TABLE, super::team_url::TABLE, super::ledger::TABLE] {
         connection.execute_batch(tables).map_err(|error| about(&error))?;
     }
     Ok(connection)

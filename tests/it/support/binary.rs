@@ -12,6 +12,8 @@ use super::{Builder, DEADLINE};
 pub struct Binary {
     /// Its proxy listener.
     pub proxy: SocketAddr,
+    /// Its callbacks listener.
+    pub callbacks: SocketAddr,
     /// Its admin listener.
     pub admin: SocketAddr,
     child: Child,
@@ -66,10 +68,10 @@ impl Binary {
                 kept.lock().unwrap().push(line);
             }
         });
-        let (proxy, admin) = addresses
+        let [proxy, callbacks, admin] = addresses
             .recv_timeout(DEADLINE)
             .unwrap_or_else(|_| panic!("it is never ready: {:#?}", lines.lock().unwrap()));
-        Self { proxy, admin, child, lines, folder }
+        Self { proxy, callbacks, admin, child, lines, folder }
     }
 
     /// Its process id.
@@ -120,9 +122,9 @@ impl Drop for Binary {
     }
 }
 
-/// Proxy and admin listener, of the line that says that it is ready, in either format.
-fn addresses_of(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+/// Proxy, callbacks and admin listener, of the line that says that it is ready, in either format.
+fn addresses_of(line: &str) -> Option<[SocketAddr; 3]> {
     let words = || line.split([' ', '"', ',', '=', '{', '}']).filter(|word| !matches!(*word, "" | ":"));
     let value = |name: &str| words().skip_while(|word| *word != name).nth(1)?.parse().ok();
-    Some((value("proxy")?, value("admin")?))
+    Some([value("proxy")?, value("callbacks")?, value("admin")?])
 }
