@@ -459,3 +459,24 @@ async fn an_outnum_without_numbers_is_the_saass_to_judge() {
     sent(&gateway.ask(odd.clone()).await);
     duplicate(&gateway.ask(odd).await, "the same numbers");
 }
+
+#[tokio::test]
+async fn with_checks_enforced_it_is_the_same() {
+    let upstream = counting();
+    let gateway = Gateway::to(&upstream).crm("checks: enforce").start();
+    sent(&gateway.ask(outnum("1", NUMBERS)).await);
+    duplicate(&gateway.ask(outnum_with("another", "1", NUMBERS)).await, "the same numbers");
+    let ask = keyed(&outnum("2", NUMBERS), "k");
+    sent(&gateway.ask(ask.clone()).await);
+    replayed(&gateway.ask(ask).await);
+    duplicate(&gateway.ask(keyed(&outnum("3", NUMBERS), "k")).await, "another body");
+    // What the checks refuse was never sent, and needs no new key.
+    gateway.ask(keyed(&outnum("", NUMBERS), "l")).await.refused(400, -40001, "invalid_request");
+    sent(&gateway.ask(keyed(&outnum("4", NUMBERS), "l")).await);
+    assert_eq!(upstream.seen().len(), 3);
+    let batches = async || gateway.operate("/api/v1/batches").await.json()["batches"].clone();
+    eventually(async || batches().await.as_array().unwrap().len() == 3).await;
+    let tasks: Vec<_> =
+        batches().await.as_array().unwrap().iter().map(|row| row["task_id"].clone()).collect();
+    assert_eq!(tasks, ["4", "2", "1"]);
+}

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::*;
 use crate::store::log::disk::DiskFile;
 use crate::store::suite::{self, House};
-use crate::store::{EventFilter, Store, StoreError};
+use crate::store::{Claim, EventFilter, RequestState, Store, StoreError};
 
 /// A disk that can be full.
 struct Fillable {
@@ -210,4 +210,35 @@ async fn retention_goes_by_age_and_whole_segments() {
     assert_eq!(suite::seqs(&suite::read(&store, 1).await), [3, 4]);
     sweep(now + day * 2).await;
     assert_eq!(suite::seqs(&suite::read(&store, 1).await), [4]);
+}
+
+#[tokio::test]
+async fn requests_are_forgotten_after_a_day_and_none_is_under_way_for_ever() {
+    let mut house = Embedded::new();
+    let store = house.open().await;
+    let claim = Claim {
+        app: "crm".into(),
+        endpoint: "outnum",
+        request_id: "r".into(),
+        key: Some("k".into()),
+        marks: None,
+        at: Timestamp::now(),
+        unless_since: None,
+        force: false,
+    };
+    store.claim(claim).await.unwrap();
+    let states = async |hours: i64| {
+        let at = Timestamp::now() + jiff::SignedDuration::from_hours(hours);
+        let sweep = move |work: &mut Work| {
+            work.sweep(at);
+            Ok(())
+        };
+        house.store().act(sweep).await.unwrap();
+        let page = store.requests(None, 9, None).await.unwrap();
+        page.rows.iter().map(|row| row.state).collect::<Vec<_>>()
+    };
+    assert_eq!(states(23).await, [RequestState::UnderWay]);
+    assert_eq!(states(25).await, [RequestState::Unknown]);
+    assert_eq!(states(48).await, [RequestState::Unknown]);
+    assert_eq!(states(50).await, []);
 }

@@ -131,8 +131,12 @@ pub(in crate::store) fn after_a_crash(connection: &Connection) -> rusqlite::Resu
     connection.execute("UPDATE request SET state = 2 WHERE state = 0", [])
 }
 
-/// Forgets what is old enough.
+/// Forgets what is old enough. What has been under way for as long is not: its conclusion was lost.
 pub(super) fn expire(connection: &Connection, now: Timestamp) -> rusqlite::Result<usize> {
+    connection.execute(
+        "UPDATE request SET state = 2, ended_at = ? WHERE state = 0 AND begun_at < ?",
+        (nanos(now), nanos(oldest(now))),
+    )?;
     connection.execute(
         "DELETE FROM request WHERE begun_at < ?1 AND state <> 0 AND coalesce(ended_at, begun_at) < ?1",
         [nanos(oldest(now))],

@@ -13,7 +13,9 @@ pub fn outnum_with(boundary: &str, task: &str, numbers: impl AsRef<[u8]>) -> Ask
         format!("--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
     };
     let numbers = numbers.as_ref();
-    let count = numbers.split(|byte| *byte == b'\n').count().saturating_sub(1).to_string();
+    // The first row is the header.
+    let rows = numbers.split(|byte| *byte == b'\n').filter(|row| !row.is_empty()).count();
+    let count = rows.saturating_sub(1).to_string();
     let fields = [("app_id", "1"), ("task_id", task), ("call_count", &count), ("file_suffix", "csv")];
     let head = fields
         .iter()
