@@ -1,6 +1,9 @@
 //! Requests are held to the document: told of, or refused, as the app's `checks` say.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
+use xinyao_gateway::store::MemoryStore;
 
 use crate::support::{
     ADDTASK, Answer, Ask, BOTDM_START, BOTDM_STOP, BOTDM_TRIGGER, FOLLOWED_DATA, Gateway, Line, OUTNUM,
@@ -203,6 +206,23 @@ async fn an_upload_waits_in_the_spool() {
     assert!(bytes.ends_with(&upstream.seen()[1].body) && upstream.seen()[1].body.len() > rows.len());
     // The connection goes on.
     assert_eq!(post(TASKLIST, r#"{"app_id":"1"}"#).send_on(&mut line).await.status, 200);
+}
+
+#[tokio::test]
+async fn without_room_to_look_enforce_sends_nothing_and_report_everything() {
+    let upstream = Upstream::start();
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = folder.path().join("missing/gateway.db");
+    for (checks, status) in [("enforce", 503), ("report", 200)] {
+        let gateway = Gateway::to(&upstream)
+            .with(format!("store: {{path: {}}}", nowhere.display()))
+            .crm(format!("checks: {checks}, outnum_duplicate_window: 0s"))
+            .store(Arc::new(MemoryStore::new()))
+            .start();
+        let answer = gateway.ask(upload("excel", &workbook("nobody"), ("", ""))).await;
+        assert_eq!((answer.status, answer.header("x-gateway-warning")), (status, ""), "{answer:?}");
+    }
+    assert_eq!(upstream.seen().len(), 1);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 use proptest::prelude::*;
 
+use super::xml::{Handler, Tokens};
 use super::*;
 
 fn read(format: Option<Format>, bytes: &[u8], cuts: &[usize]) -> Verdict {
@@ -204,6 +205,23 @@ fn a_bomb_is_let_alone() {
     assert!(unpack(&bomb) <= BUDGET, "it says that it is small");
 }
 
+/// Tags and texts, what is next to each other put together.
+#[derive(Default)]
+struct Seen(Vec<(bool, Vec<u8>)>);
+
+impl Handler for Seen {
+    fn tag(&mut self, tag: &[u8]) {
+        self.0.push((true, tag.to_vec()));
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        match self.0.last_mut() {
+            Some((false, last)) => last.extend_from_slice(text),
+            _ => self.0.push((false, text.to_vec())),
+        }
+    }
+}
+
 fn lines() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         3 => Just(b"phone,name\n".to_vec()),
@@ -242,6 +260,29 @@ proptest! {
         let bytes = format!("phone,x\n138001,\"{}\"\n", text.replace('"', ""));
         let verdict = read(Some(Format::Csv), bytes.as_bytes(), &cuts);
         prop_assert!(verdict.failures.is_empty(), "{:?}", verdict);
+    }
+
+    #[test]
+    fn xml_means_the_same_however_it_is_cut(
+        pieces in prop::collection::vec(
+            prop::sample::select(vec![
+                "<c r=\"A1\">", "</c>", "<v/>", "<!--", "-->", "<![CDATA[", "]]>", "<?", "?>", "<!", "a>b", "'", "\"", "]", "-", "<",
+            ]),
+            0..20,
+        ),
+        cuts in prop::collection::vec(any::<usize>(), 0..12),
+    ) {
+        let text = pieces.concat();
+        let (mut whole, mut cut) = (Seen::default(), Seen::default());
+        Tokens::default().feed(text.as_bytes(), &mut whole);
+        let (mut tokens, mut rest) = (Tokens::default(), text.as_bytes());
+        for at in cuts {
+            let (head, after) = rest.split_at(at % (rest.len() + 1));
+            tokens.feed(head, &mut cut);
+            rest = after;
+        }
+        tokens.feed(rest, &mut cut);
+        prop_assert_eq!(whole.0, cut.0);
     }
 
     #[test]
