@@ -1,10 +1,12 @@
 //! Sockets that both sides share: accepting, connecting, headers. It knows no business.
 
+mod chunked;
 pub mod client;
 pub mod client_address;
 pub mod connect;
 mod gather;
 pub mod headers;
+pub mod http1;
 pub mod listen;
 pub mod networks;
 pub mod resolve;

@@ -10,8 +10,9 @@ use http::header::CONTENT_LENGTH;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::sync::mpsc;
 
-use super::lane::{Http1, Lane};
+use super::lane::{Broken, Http1, Lane};
 use super::record::Record;
 use super::team_url::Restorer;
 use super::way::Way;
@@ -22,18 +23,19 @@ enum Source {
     Whole(Option<Bytes>),
     /// Over a connection that is polled along, and goes back to its pool at the end.
     Along(Box<Along>),
-    /// Over a connection that runs by itself.
+    /// Over an HTTP/2 connection, which runs by itself.
     Apart(Incoming),
     /// What was read of it already, and then the rest.
     After(Option<Bytes>, Box<Answer>),
     /// Changed on its way; `None` at its end.
     Restored(Option<Box<Restorer>>, Box<Answer>),
+    /// Over a connection that runs by itself, until the request is through too.
+    RunOut(mpsc::Receiver<Result<Bytes, Broken>>),
 }
 
 struct Along {
     lane: Option<Box<Http1>>,
     first: Option<Bytes>,
-    body: Incoming,
     way: Arc<Way>,
 }
 
@@ -50,8 +52,8 @@ impl Answer {
     }
 
     /// A body that still comes over `lane`, after `first`.
-    pub fn along(lane: Box<Http1>, first: Option<Bytes>, body: Incoming, way: Arc<Way>) -> Self {
-        let along = Along { lane: Some(lane), first, body, way };
+    pub fn along(lane: Box<Http1>, first: Option<Bytes>, way: Arc<Way>) -> Self {
+        let along = Along { lane: Some(lane), first, way };
         Self { source: Source::Along(Box::new(along)), record: None }
     }
 
@@ -87,6 +89,12 @@ impl Answer {
         Self { source: Source::Restored(Some(Box::new(restorer)), Box::new(body)), record: None }
     }
 
+    /// A body that still comes over `lane`, after `first`; the lane has to get rid of its request too.
+    pub fn run_out(lane: Http1, first: Bytes) -> Self {
+        let rest = Self { source: Source::RunOut(lane.run_out()), record: None };
+        if first.is_empty() { rest } else { Self::after(first, rest) }
+    }
+
     /// Has `record` told when the body ends.
     pub fn tell(mut self, mut record: Box<Record>) -> Self {
         if let Source::Whole(Some(bytes)) = &self.source {
@@ -98,25 +106,32 @@ impl Answer {
 }
 
 impl Along {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(Frame::data(first))));
+            return Poll::Ready(Some(Ok(first)));
         }
         let Some(lane) = &mut self.lane else { return Poll::Ready(None) };
-        let frame = ready!(lane.poll_body(&mut self.body, cx));
-        match &frame {
-            None => self.release(),
-            Some(Err(_)) => self.lane = None,
-            Some(Ok(_)) if self.body.is_end_stream() => self.release(),
-            Some(Ok(_)) => {}
+        let data = ready!(lane.connection.poll_data(cx));
+        if data.as_ref().is_none_or(Result::is_err) || lane.connection.is_end_stream() {
+            self.release();
         }
-        Poll::Ready(frame)
+        Poll::Ready(data.map(|data| data.map_err(Broken::from)))
     }
 
     fn release(&mut self) {
         if let Some(lane) = self.lane.take() {
             self.way.keep(Lane::Http1(lane));
         }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.lane.as_ref().is_none_or(|lane| lane.connection.is_end_stream())
+    }
+
+    fn left(&self) -> Option<u64> {
+        let first = self.first.as_ref().map_or(0, |first| first.len() as u64);
+        let rest = self.lane.as_ref().map_or(Some(0), |lane| lane.connection.left());
+        rest.map(|rest| first + rest)
     }
 }
 
@@ -125,7 +140,7 @@ fn restore(
     restorer: &mut Option<Box<Restorer>>,
     body: &mut Answer,
     cx: &mut Context<'_>,
-) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
     loop {
         let Some(restoring) = restorer else { return Poll::Ready(None) };
         let data = match ready!(Pin::new(&mut *body).poll_frame(cx)) {
@@ -148,12 +163,9 @@ fn restore(
 
 impl Body for Answer {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Broken;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = self.get_mut();
         let frame = match &mut this.source {
             Source::Whole(bytes) => {
@@ -161,8 +173,11 @@ impl Body for Answer {
                     bytes.take().filter(|bytes| !bytes.is_empty()).map(|b| Ok(Frame::data(b))),
                 );
             }
-            Source::Along(along) => ready!(along.poll_frame(cx)),
-            Source::Apart(body) => ready!(Pin::new(body).poll_frame(cx)),
+            Source::Along(along) => ready!(along.poll_data(cx)).map(|data| data.map(Frame::data)),
+            Source::Apart(body) => {
+                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Broken::from))
+            }
+            Source::RunOut(receiver) => ready!(receiver.poll_recv(cx)).map(|data| data.map(Frame::data)),
             Source::Restored(restorer, body) => ready!(restore(restorer, body, cx)),
             Source::After(first, rest) => match first.take() {
                 Some(first) => Some(Ok(Frame::data(first))),
@@ -185,23 +200,20 @@ impl Body for Answer {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Source::Along(along) => along.first.is_none() && along.body.is_end_stream(),
+            Source::Along(along) => along.is_end_stream(),
             Source::Apart(body) => body.is_end_stream(),
             Source::Restored(restorer, _) => restorer.is_none(),
             Source::After(first, rest) => first.is_none() && rest.is_end_stream(),
+            Source::RunOut(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
-            Source::Along(along) => match (&along.first, along.body.size_hint().exact()) {
-                (None, Some(rest)) => SizeHint::with_exact(rest),
-                (Some(first), Some(rest)) => SizeHint::with_exact(first.len() as u64 + rest),
-                (_, None) => SizeHint::default(),
-            },
+            Source::Along(along) => along.left().map_or_else(SizeHint::default, SizeHint::with_exact),
             Source::Apart(body) => body.size_hint(),
-            Source::Restored(..) => SizeHint::default(),
+            Source::Restored(..) | Source::RunOut(_) => SizeHint::default(),
             Source::After(first, rest) => match rest.size_hint().exact() {
                 Some(size) => SizeHint::with_exact(first.as_ref().map_or(0, |b| b.len() as u64) + size),
                 None => SizeHint::default(),

@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use http::Response;
-use http::request::Parts;
 use tower::{Layer, Service};
 
 use super::acquire::{self, Acquired, Search};
@@ -28,6 +27,8 @@ pub struct Attempt {
     pub acquired: Acquired,
     /// To whom.
     pub way: Arc<Way>,
+    /// Its signature, once it has one.
+    pub authorization: Vec<u8>,
     /// When it began.
     pub started: Instant,
     /// When the answer must be there, a streaming body's pauses aside.
@@ -36,7 +37,7 @@ pub struct Attempt {
 
 /// An attempt that was answered.
 pub struct Sent {
-    /// What was sent; its head and body are gone.
+    /// What was sent.
     pub call: Box<Call>,
     /// The answer.
     pub response: Response<Answer>,
@@ -126,15 +127,24 @@ where
         let (route, fresh) = (acquired.lane.route(), acquired.fresh);
         call.record.attempts += 1;
         call.record.address = Some(route.address);
-        let spare = if target.repeatable() && retry.is_none() { spare(&call) } else { None };
-        let outcome = inner.call(Attempt { call, acquired, way: Arc::clone(&way), started, until }).await;
+        let repeatable = target.repeatable() && retry.is_none() && matches!(call.body, Outgoing::Whole(_));
+        let outcome = inner
+            .call(Attempt {
+                call,
+                acquired,
+                way: Arc::clone(&way),
+                authorization: Vec::new(),
+                started,
+                until,
+            })
+            .await;
         let failed = match outcome {
             Ok(sent) => return Ok(answered(sent, started)),
             Err(failed) => failed,
         };
         call = failed.call;
         call.record.upstream_took += started.elapsed();
-        match after(&mut call, failed.failure, spare, &mut retry) {
+        match after(&call, failed.failure, repeatable, &mut retry) {
             Ok(Again::Unsent) if fresh => search.closed(route),
             // Of a kept connection nothing is to be learnt: the next one may do.
             Ok(Again::Unsent | Again::Lost) => {}
@@ -152,24 +162,23 @@ enum Again {
     Lost,
 }
 
-/// What to do after a failure: send again what may be, made whole again, or tell the client.
+/// What to do after a failure: send again what may be, or tell the client.
 fn after(
-    call: &mut Call,
+    call: &Call,
     failure: Failure,
-    spare: Option<Box<Spare>>,
+    repeatable: bool,
     retry: &mut Option<Retry>,
 ) -> Result<Again, Refusal> {
     let running = &call.worker.running;
-    match (failure, spare) {
+    match (failure, repeatable) {
         (Failure::Unsent, _) => Ok(Again::Unsent),
         (Failure::Cut(refusal), _) => Err(refusal),
         (Failure::Timeout, _) => Err(Refusal::UpstreamTimeout(running.settings.upstream.response_timeout)),
-        (Failure::Lost, Some(spare)) => {
+        (Failure::Lost, true) => {
             *retry = Some(running.budget.take(running.in_flight.now()).ok_or(Refusal::BrokeOff)?);
-            (call.head, call.body) = *spare;
             Ok(Again::Lost)
         }
-        (Failure::Lost, None) => Err(Refusal::BrokeOff),
+        (Failure::Lost, false) => Err(Refusal::BrokeOff),
     }
 }
 
@@ -180,11 +189,4 @@ fn answered(sent: Sent, started: Instant) -> Answered {
     let encoding = response.headers().get(http::header::CONTENT_ENCODING);
     record.code = Some(super::answer_code::CodeReader::new(encoding));
     Answered { response, record }
-}
-
-/// Head and body, for a second time.
-type Spare = (Parts, Outgoing);
-
-fn spare(call: &Call) -> Option<Box<Spare>> {
-    Some(Box::new((call.head.clone(), call.body.again()?)))
 }

@@ -137,7 +137,7 @@ fn names_tenants(call: &Call) -> bool {
 fn stream(call: &mut Call, scan: Option<MultipartScan>) {
     let limits = &call.worker.running.settings.limits;
     let rules = Rules { max_bytes: limits.max_body_bytes, max_pause: limits.body_idle_timeout, scan };
-    if let Outgoing::Raw(incoming) = std::mem::replace(&mut call.body, Outgoing::Whole(None)) {
+    if let Outgoing::Raw(incoming) = std::mem::take(&mut call.body) {
         call.record.unread = true;
         call.body = Outgoing::Watched(Box::new(Watched::new(Supply::client(incoming), rules)));
     }
@@ -146,7 +146,7 @@ fn stream(call: &mut Call, scan: Option<MultipartScan>) {
 async fn take(call: &mut Call, reading: Read) -> Result<(), Refusal> {
     let limits = &call.worker.running.settings.limits;
     let (most, max_pause) = (limits.max_body_bytes, limits.body_idle_timeout);
-    let Outgoing::Raw(mut incoming) = std::mem::replace(&mut call.body, Outgoing::Whole(None)) else {
+    let Outgoing::Raw(mut incoming) = std::mem::take(&mut call.body) else {
         return Ok(());
     };
     let started = Instant::now();
@@ -167,7 +167,7 @@ async fn take(call: &mut Call, reading: Read) -> Result<(), Refusal> {
         tenant::check_json(&bytes, &tenants).map_err(Refusal::AppIdNotAllowed)?;
     }
     call.record.bytes_in = bytes.len() as u64;
-    call.body = Outgoing::Whole(Some(bytes));
+    call.body = Outgoing::Whole(bytes);
     Ok(())
 }
 

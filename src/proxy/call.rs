@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use http::Response;
 use http::request::Parts;
-use http::{Request, Response};
 
 use super::answer::Answer;
 use super::outgoing::Outgoing;
@@ -43,13 +43,6 @@ pub struct Refused {
 }
 
 impl Call {
-    /// Takes head and body out.
-    pub fn take_request(&mut self) -> Request<Outgoing> {
-        let nothing = Request::new(()).into_parts().0;
-        let body = std::mem::replace(&mut self.body, Outgoing::Whole(None));
-        Request::from_parts(std::mem::replace(&mut self.head, nothing), body)
-    }
-
     /// Ends it here.
     pub fn refuse(self: Box<Self>, refusal: Refusal) -> Refused {
         let unread = self.record.unread || !self.body.is_taken();

@@ -100,7 +100,7 @@ fn judge(call: &Call, endpoint: Endpoint) -> Vec<Failure> {
         return unread("is content-encoded; send it as it is");
     }
     match &call.body {
-        Outgoing::Whole(bytes) => checks::json(endpoint, bytes.as_deref().unwrap_or_default()),
+        Outgoing::Whole(bytes) => checks::json(endpoint, bytes),
         Outgoing::Raw(_) => checks::json(endpoint, b""),
         Outgoing::Watched(_) => vec![too_long()],
     }

@@ -3,22 +3,29 @@
 //! Over HTTP/1.1 nothing runs in the background: whoever waits for an answer polls the connection
 //! along, in its own task. That spares a task switch each way, and an unused connection costs nothing.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::{Body, Incoming};
-use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::sync::mpsc;
 use tokio::time::Sleep;
+use tokio_util::sync::PollSender;
 
 use super::outgoing::Outgoing;
 use super::way::Route;
 use crate::net::connect::{Connected, Protocol, Stream};
+use crate::net::http1;
+
+/// How long what is left of a request may take once its answer is through.
+const RUN_OUT: Duration = Duration::from_secs(30);
 
 /// A connection that takes requests.
 pub enum Lane {
@@ -36,13 +43,12 @@ pub struct Http2 {
     sender: http2::SendRequest<Outgoing>,
 }
 
-/// A connection and its sender.
+/// A connection that is polled along.
 pub struct Http1 {
     /// Where it leads.
     pub route: Route,
-    sender: http1::SendRequest<Outgoing>,
-    connection: http1::Connection<TokioIo<Stream>, Outgoing>,
-    closed: bool,
+    /// What is polled.
+    pub connection: http1::Connection<Stream, Outgoing>,
     timer: Option<Pin<Box<Sleep>>>,
     _open: Open,
 }
@@ -64,17 +70,25 @@ impl Drop for Open {
     }
 }
 
-/// What hyper's sender comes back with.
-pub type Answering = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>;
-
 /// Why there is no answer.
 pub enum SendError {
-    /// The connection had been closed; the request comes back unsent.
-    Unsent(Box<Request<Outgoing>>),
+    /// The connection had been closed; the body comes back unsent, where it was taken.
+    Unsent(Option<Outgoing>),
     /// The connection was lost on the way.
-    Lost(hyper::Error),
+    Lost(Broken),
     /// Time was up.
     Timeout,
+}
+
+/// How a connection broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// Over HTTP/1.1.
+    #[error(transparent)]
+    Http1(#[from] http1::Error),
+    /// Over HTTP/2.
+    #[error(transparent)]
+    Http2(#[from] hyper::Error),
 }
 
 impl Lane {
@@ -83,14 +97,13 @@ impl Lane {
     /// # Errors
     /// The HTTP/2 preface could not be written.
     pub async fn begin(connected: Connected, route: Route, open: Open) -> hyper::Result<Self> {
-        let io = TokioIo::new(connected.stream);
         match connected.protocol {
             Protocol::Http1 => {
-                let (sender, connection) = http1::handshake(io).await?;
-                let lane = Http1 { route, sender, connection, closed: false, timer: None, _open: open };
-                Ok(Self::Http1(Box::new(lane)))
+                let connection = http1::Connection::new(connected.stream);
+                Ok(Self::Http1(Box::new(Http1 { route, connection, timer: None, _open: open })))
             }
             Protocol::Http2 => {
+                let io = TokioIo::new(connected.stream);
                 let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
                 tokio::spawn(async move {
                     let _open = open;
@@ -136,25 +149,15 @@ impl Http2 {
 }
 
 impl Http1 {
-    /// Hands the connection a request. Nothing moves before [`wait`](Self::wait) polls it along. Apart from it,
-    /// so that the request is no part of what waits.
-    pub fn begin(&mut self, request: Request<Outgoing>) -> impl Future<Output = Answering> + use<> {
-        self.sender.try_send_request(request)
-    }
-
     /// Waits for the answer's head until `patience` ends.
-    pub async fn wait(
-        &mut self,
-        mut answer: Pin<&mut impl Future<Output = Answering>>,
-        mut patience: Patience<'_>,
-    ) -> Result<Response<Incoming>, SendError> {
-        let (connection, closed, timer) = (&mut self.connection, &mut self.closed, &mut self.timer);
+    pub async fn wait(&mut self, mut patience: Patience<'_>) -> Result<Response<()>, SendError> {
+        let (connection, timer) = (&mut self.connection, &mut self.timer);
         poll_fn(|cx| {
-            if !*closed && Pin::new(&mut *connection).poll(cx).is_ready() {
-                *closed = true;
-            }
-            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
-                return Poll::Ready(answer.map_err(failed));
+            if let Poll::Ready(answer) = connection.poll_head(cx) {
+                return Poll::Ready(answer.map_err(|error| match error {
+                    http1::Error::Unsent => SendError::Unsent(connection.take_body()),
+                    error => SendError::Lost(error.into()),
+                }));
             }
             while poll_timer(timer, patience.until, cx).is_ready() {
                 if patience.is_over() {
@@ -166,41 +169,47 @@ impl Http1 {
         .await
     }
 
-    /// Polls the connection along with `body`, which it feeds.
-    pub fn poll_body(
-        &mut self,
-        body: &mut Incoming,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<hyper::Result<hyper::body::Frame<bytes::Bytes>>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
-            return Poll::Ready(frame);
-        }
-        if !self.closed && Pin::new(&mut self.connection).poll(cx).is_ready() {
-            self.closed = true;
-        }
-        Pin::new(body).poll_frame(cx)
-    }
-
-    /// Whether it takes another request: all of the last one is done, and the server has not closed it.
-    pub fn is_usable(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        if !self.closed && Pin::new(&mut self.connection).poll(&mut cx).is_ready() {
-            self.closed = true;
-        }
-        !self.closed && self.sender.is_ready()
-    }
-
-    /// Lets it run by itself until its request and answer are through, and then close.
-    pub fn run_out(self) {
+    /// Lets it run by itself until its request and answer are through, and then close. The answer's body comes
+    /// out of what this returns; while nobody takes it, the request goes on all the same.
+    pub fn run_out(self) -> mpsc::Receiver<Result<Bytes, Broken>> {
+        let (sender, receiver) = mpsc::channel(1);
+        let mut sender = PollSender::new(sender);
         tokio::spawn(async move {
-            let Self { sender, connection, _open, .. } = self;
+            let Self { mut connection, _open, .. } = self;
+            if poll_fn(|cx| poll_pass(&mut connection, &mut sender, cx)).await.is_err() {
+                return;
+            }
             drop(sender);
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to the upstream broke off");
+            let rest = poll_fn(|cx| connection.poll_request(cx));
+            if !matches!(tokio::time::timeout(RUN_OUT, rest).await, Ok(Ok(()))) {
+                tracing::debug!("a request broke off after its answer");
             }
         });
+        receiver
     }
 }
+
+/// Passes the answer's body on, to its end.
+fn poll_pass(
+    connection: &mut http1::Connection<Stream, Outgoing>,
+    sender: &mut PollSender<Result<Bytes, Broken>>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Gone>> {
+    loop {
+        // What comes of it shows where the answer ends, or does not.
+        let _ = connection.poll_request(cx);
+        ready!(sender.poll_reserve(cx)).map_err(|_| Gone)?;
+        let Some(data) = ready!(connection.poll_data(cx)) else { return Poll::Ready(Ok(())) };
+        let failed = data.is_err();
+        sender.send_item(data.map_err(Broken::from)).map_err(|_| Gone)?;
+        if failed {
+            return Poll::Ready(Err(Gone));
+        }
+    }
+}
+
+/// The client is gone, or the server.
+struct Gone;
 
 /// One timer serves all requests of a connection: it is not set anew for each, which would cost a lock,
 /// but only looks, when it goes off, whether it was meant.
@@ -221,8 +230,8 @@ fn poll_timer(timer: &mut Option<Pin<Box<Sleep>>>, until: Instant, cx: &mut Cont
 
 fn failed(mut error: TrySendError<Request<Outgoing>>) -> SendError {
     match error.take_message() {
-        Some(request) => SendError::Unsent(Box::new(request)),
-        None => SendError::Lost(error.into_error()),
+        Some(request) => SendError::Unsent(Some(request.into_body())),
+        None => SendError::Lost(error.into_error().into()),
     }
 }
 

@@ -139,7 +139,7 @@ where
     let mut claim = claim(&call, &plan);
     let whole = match &call.body {
         Outgoing::Watched(_) => None,
-        Outgoing::Whole(bytes) => Some(bytes.clone().unwrap_or_default()),
+        Outgoing::Whole(bytes) => Some(bytes.clone()),
         // One that is not empty is read or watched by now.
         Outgoing::Raw(_) => Some(Bytes::new()),
     };

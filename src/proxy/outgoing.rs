@@ -15,15 +15,22 @@ use hyper::body::Incoming;
 pub use self::progress::Progress;
 pub use self::supply::{Spool, Supply};
 pub use self::watched::{Observer, Rules, Watched};
+use crate::net::http1::Payload;
 
 /// A body, from where nobody has touched it to where it has gone.
 pub enum Outgoing {
     /// As it came.
     Raw(Incoming),
-    /// Read whole; `None` once it was sent.
-    Whole(Option<Bytes>),
+    /// Read whole, or none.
+    Whole(Bytes),
     /// Watched while it streams by.
     Watched(Box<Watched>),
+}
+
+impl Default for Outgoing {
+    fn default() -> Self {
+        Self::Whole(Bytes::new())
+    }
 }
 
 impl Outgoing {
@@ -36,11 +43,12 @@ impl Outgoing {
         }
     }
 
-    /// A second one of the same bytes, where they are at hand.
-    pub fn again(&self) -> Option<Self> {
+    /// What is sent: a copy of the bytes where they are at hand, else the body itself, of which nothing stays.
+    pub fn payload(&mut self) -> Payload<Self> {
         match self {
-            Self::Whole(bytes) => Some(Self::Whole(bytes.clone())),
-            Self::Raw(_) | Self::Watched(_) => None,
+            Self::Whole(bytes) => Payload::Whole(bytes.clone()),
+            Self::Raw(incoming) if incoming.is_end_stream() => Payload::Whole(Bytes::new()),
+            Self::Raw(_) | Self::Watched(_) => Payload::Stream(std::mem::take(self)),
         }
     }
 
@@ -76,7 +84,7 @@ impl Body for Outgoing {
                 Pin::new(incoming).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(|_| Cut)))
             }
             Self::Whole(bytes) => {
-                Poll::Ready(bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b))))
+                Poll::Ready(Some(std::mem::take(bytes)).filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b))))
             }
             Self::Watched(watched) => {
                 watched.poll_data(cx).map(|data| data.map(|data| data.map(Frame::data)))
@@ -87,7 +95,7 @@ impl Body for Outgoing {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Raw(incoming) => incoming.is_end_stream(),
-            Self::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Self::Whole(bytes) => bytes.is_empty(),
             Self::Watched(watched) => watched.is_ended(),
         }
     }
@@ -95,7 +103,7 @@ impl Body for Outgoing {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Raw(incoming) => incoming.size_hint(),
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Watched(watched) => watched.size_hint(),
         }
     }

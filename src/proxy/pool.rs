@@ -44,7 +44,7 @@ impl Pool {
         }
         while let Some(mut idle) = shelf.idle.pop() {
             self.count -= 1;
-            if idle.lane.is_usable() {
+            if idle.lane.connection.is_usable() {
                 return Some(Lane::Http1(idle.lane));
             }
         }
@@ -60,7 +60,7 @@ impl Pool {
             self.routes.len() - 1
         });
         match lane {
-            Lane::Http1(lane) if self.count < MAX_IDLE => {
+            Lane::Http1(lane) if self.count < MAX_IDLE && lane.connection.is_reusable() => {
                 self.routes[at].idle.push(Idle { since: Instant::now(), lane });
                 self.count += 1;
             }
@@ -74,7 +74,7 @@ impl Pool {
     pub fn sweep(&mut self, timeout: Duration, current: impl Fn(SocketAddr) -> bool) {
         self.routes.retain(|shelf| current(shelf.route.address));
         for shelf in &mut self.routes {
-            shelf.idle.retain_mut(|idle| idle.since.elapsed() < timeout && idle.lane.is_usable());
+            shelf.idle.retain_mut(|idle| idle.since.elapsed() < timeout && idle.lane.connection.is_usable());
             shelf.shared.take_if(|shared| shared.used.elapsed() >= timeout || !shared.lane.is_usable());
         }
         self.routes.retain(|shelf| !shelf.idle.is_empty() || shelf.shared.is_some());

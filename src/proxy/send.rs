@@ -1,6 +1,5 @@
 //! The innermost part of the way: signs an attempt, sends it, and takes in the answer.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Instant, SystemTime};
@@ -8,21 +7,22 @@ use std::time::{Instant, SystemTime};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
 use http::header::{AUTHORIZATION, DATE, HOST, HeaderValue};
+use http::uri::PathAndQuery;
 use http::{Request, Response, Uri};
-use http_body::Body;
-use hyper::body::Incoming;
 use tower::{Layer, Service};
 
 use super::acquire::Acquired;
 use super::answer::Answer;
 use super::attempts::{Attempt, Failed, Failure, Sent};
+use super::call::Call;
 use super::clock::Change;
 use super::lane::{Http1, Http2, Lane, Patience, SendError};
 use super::outgoing::Outgoing;
-use super::upstream::Upstream;
+use super::unclaimed::Awaited;
 use super::way::Way;
 use super::worker::Worker;
 use crate::net::headers;
+use crate::net::http1::{self, Payload};
 
 /// Answers up to this size are passed on in one piece, if they are there in one piece.
 const SMALL: usize = 64 * 1024;
@@ -53,13 +53,9 @@ impl<S: Service<Attempt>> Service<Attempt> for Signed<S> {
     }
 
     fn call(&mut self, mut attempt: Attempt) -> S::Future {
-        let call = &mut attempt.call;
+        let call = &attempt.call;
         let timestamp = call.worker.running.clock.timestamp(SystemTime::now());
-        let signature = Bytes::from(call.record.app.credential.authorization(timestamp));
-        // The configuration admits visible ASCII only as an apikey; an empty field is refused upstream.
-        let value = HeaderValue::from_maybe_shared(signature).unwrap_or(HeaderValue::from_static(""));
-        call.head.headers.insert(AUTHORIZATION, value);
-        call.head.headers.insert(HOST, attempt.way.host.clone());
+        attempt.authorization = call.record.app.credential.authorization(timestamp);
         self.0.call(attempt)
     }
 }
@@ -83,7 +79,7 @@ impl Service<Attempt> for Send {
 }
 
 async fn send(attempt: Attempt) -> Result<Sent, Failed> {
-    let Attempt { mut call, acquired, way, started, until } = attempt;
+    let Attempt { mut call, acquired, way, authorization, started, until } = attempt;
     let Acquired { lane, mut ticket, fresh } = acquired;
     let timeout = call.worker.running.settings.upstream.response_timeout;
     let progress = call.body.progress();
@@ -91,11 +87,11 @@ async fn send(attempt: Attempt) -> Result<Sent, Failed> {
     let patience = Patience { until, extend: &extend };
     let outcome = match lane {
         Lane::Http1(mut lane) => {
-            let answer = pin!(lane.begin(call.take_request()));
-            let outcome = lane.wait(answer, patience).await;
-            outcome.map(|response| take_in(response, lane, &way, progress.is_some()))
+            begin(&mut lane, &mut call, &way, &authorization);
+            let answer = Awaited::new(lane, &way).wait(patience).await;
+            answer.map(|(head, lane)| take_in(head, lane, &way))
         }
-        Lane::Http2(lane) => over_http2(lane, call.take_request(), &way.upstream, patience).await,
+        Lane::Http2(lane) => over_http2(lane, for_http2(&mut call, &way, authorization), patience).await,
     };
     let error = match outcome {
         Ok(mut response) => {
@@ -111,8 +107,10 @@ async fn send(attempt: Attempt) -> Result<Sent, Failed> {
         return Err(Failed { call, failure: Failure::Cut(fault) });
     }
     let failure = match error {
-        SendError::Unsent(request) => {
-            (call.head, call.body) = request.into_parts();
+        SendError::Unsent(body) => {
+            if let Some(body) = body {
+                call.body = body;
+            }
             if fresh {
                 ticket.failed();
             }
@@ -130,46 +128,62 @@ async fn send(attempt: Attempt) -> Result<Sent, Failed> {
     Err(Failed { call, failure })
 }
 
+/// Writes the call's head from where it stands: it is the call's still, should it be sent again.
+fn begin(lane: &mut Http1, call: &mut Call, way: &Way, authorization: &[u8]) {
+    let payload = call.body.payload();
+    let head = http1::Head {
+        method: &call.head.method,
+        target: call.head.uri.path_and_query().map_or("/", PathAndQuery::as_str),
+        fields: &call.head.headers,
+        set: &[(HOST, way.host.as_bytes()), (AUTHORIZATION, authorization)],
+    };
+    lane.connection.begin(&head, payload);
+}
+
 /// In a box: its future would be part of every request's otherwise.
-fn over_http2<'a>(
+fn over_http2(
     mut lane: Http2,
     request: Request<Outgoing>,
-    upstream: &Upstream,
-    patience: Patience<'a>,
-) -> BoxFuture<'a, Result<Response<Answer>, SendError>> {
-    let request = for_http2(request, upstream);
-    Box::pin(async move {
-        let outcome = lane.send(request, patience).await;
-        outcome.map(|response| response.map(Answer::apart)).map_err(from_http2)
-    })
+    patience: Patience<'_>,
+) -> BoxFuture<'_, Result<Response<Answer>, SendError>> {
+    Box::pin(async move { lane.send(request, patience).await.map(|response| response.map(Answer::apart)) })
+}
+
+fn for_http2(call: &mut Call, way: &Way, authorization: Vec<u8>) -> Request<Outgoing> {
+    let body = match call.body.payload() {
+        Payload::Whole(bytes) => Outgoing::Whole(bytes),
+        Payload::Stream(body) => body,
+    };
+    let mut request = Request::new(body);
+    let mut uri = call.head.uri.clone().into_parts();
+    uri.scheme = Some(way.upstream.scheme.clone());
+    uri.authority = Some(way.upstream.authority.clone());
+    *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
+    *request.method_mut() = call.head.method.clone();
+    *request.version_mut() = http::Version::HTTP_2;
+    *request.headers_mut() = call.head.headers.clone();
+    request.headers_mut().remove(HOST);
+    // The configuration admits visible ASCII only as an apikey; an empty field is refused upstream.
+    let signature = HeaderValue::from_maybe_shared(Bytes::from(authorization));
+    request.headers_mut().insert(AUTHORIZATION, signature.unwrap_or(HeaderValue::from_static("")));
+    request
 }
 
 /// Passes the answer on whole if all of it is there already, which spares the client's side a write.
-fn take_in(
-    response: Response<Incoming>,
-    mut lane: Box<Http1>,
-    way: &Arc<Way>,
-    streamed: bool,
-) -> Response<Answer> {
-    let (head, mut body) = response.into_parts();
-    if streamed && !lane.is_usable() && !body.is_end_stream() {
-        // The request's body may still be on its way, whatever the client does about the answer.
-        lane.run_out();
-        return Response::from_parts(head, Answer::apart(body));
-    }
+fn take_in(head: Response<()>, mut lane: Box<Http1>, way: &Arc<Way>) -> Response<Answer> {
     let mut gathered = Gathered::default();
     // Only a look: what is not there yet is waited for by whoever writes the answer.
-    let answer = match gathered.gather(&mut lane, &mut body, &mut Context::from_waker(Waker::noop())) {
-        Ended::Whole => {
+    let ended = gathered.gather(&mut lane, &mut Context::from_waker(Waker::noop()));
+    let answer = match ended {
+        Ended::Whole if lane.connection.is_sent() => {
             way.keep(Lane::Http1(lane));
             Answer::whole(gathered.freeze())
         }
-        Ended::More => {
-            let first = Some(gathered.freeze()).filter(|bytes| !bytes.is_empty());
-            Answer::along(lane, first, body, Arc::clone(way))
-        }
+        // The rest of the request is on its way still, whatever the client does about the answer.
+        _ if !lane.connection.is_sent() => Answer::run_out(*lane, gathered.freeze()),
+        _ => Answer::along(lane, Some(gathered.freeze()).filter(|bytes| !bytes.is_empty()), Arc::clone(way)),
     };
-    Response::from_parts(head, answer)
+    head.map(|()| answer)
 }
 
 #[derive(Default)]
@@ -184,17 +198,14 @@ enum Ended {
 }
 
 impl Gathered {
-    fn gather(&mut self, lane: &mut Http1, body: &mut Incoming, cx: &mut Context<'_>) -> Ended {
+    fn gather(&mut self, lane: &mut Http1, cx: &mut Context<'_>) -> Ended {
         while self.first.len() + self.rest.len() < SMALL {
-            if body.is_end_stream() {
+            if lane.connection.is_end_stream() {
                 return Ended::Whole;
             }
-            match lane.poll_body(body, cx) {
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) if self.first.is_empty() => self.first = data,
-                    Ok(data) => self.rest.extend_from_slice(&data),
-                    Err(_) => {}
-                },
+            match lane.connection.poll_data(cx) {
+                Poll::Ready(Some(Ok(data))) if self.first.is_empty() => self.first = data,
+                Poll::Ready(Some(Ok(data))) => self.rest.extend_from_slice(&data),
                 Poll::Ready(None) => return Ended::Whole,
                 // An error comes again when the body is polled next, after what there is has gone out.
                 Poll::Ready(Some(Err(_))) | Poll::Pending => return Ended::More,
@@ -211,29 +222,6 @@ impl Gathered {
         whole.extend_from_slice(&self.first);
         whole.extend_from_slice(&self.rest);
         whole.freeze()
-    }
-}
-
-fn for_http2(mut request: Request<Outgoing>, upstream: &Upstream) -> Request<Outgoing> {
-    let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    parts.scheme = Some(upstream.scheme.clone());
-    parts.authority = Some(upstream.authority.clone());
-    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
-    *request.version_mut() = http::Version::HTTP_2;
-    request.headers_mut().remove(HOST);
-    request
-}
-
-/// An unsent request goes back to the shape that either protocol can be made of.
-fn from_http2(error: SendError) -> SendError {
-    match error {
-        SendError::Unsent(mut request) => {
-            let path = request.uri().path_and_query().cloned();
-            *request.uri_mut() = path.map_or_else(Uri::default, Uri::from);
-            *request.version_mut() = http::Version::HTTP_11;
-            SendError::Unsent(request)
-        }
-        other => other,
     }
 }
 

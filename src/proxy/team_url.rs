@@ -104,7 +104,7 @@ where
     S: Service<Box<Call>, Response = Answered, Error = Refused>,
 {
     let named = match &call.body {
-        Outgoing::Whole(Some(body)) if !call.head.headers.contains_key(header::CONTENT_ENCODING) => {
+        Outgoing::Whole(body) if !call.head.headers.contains_key(header::CONTENT_ENCODING) => {
             rewrite::find(body).map(|named| (body.clone(), named))
         }
         _ => None,
@@ -139,7 +139,7 @@ where
 
 fn put(call: &mut Call, body: Vec<u8>) {
     call.head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    call.body = Outgoing::Whole(Some(Bytes::from(body)));
+    call.body = Outgoing::Whole(Bytes::from(body));
 }
 
 async fn list<S>(mut inner: S, mut call: Box<Call>, originals: Arc<Originals>) -> Result<Answered, Refused>

@@ -22,7 +22,11 @@ pub struct Way {
     pub host: HeaderValue,
     pool: Mutex<Pool>,
     turn: AtomicUsize,
+    unclaimed: Arc<()>,
 }
+
+/// Most answers at a time that come in although nobody waits for them.
+const MAX_UNCLAIMED: usize = 256;
 
 /// One way to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,6 +56,7 @@ impl Way {
             host: host.unwrap_or(HeaderValue::from_static("")),
             pool: Mutex::default(),
             turn: AtomicUsize::new(0),
+            unclaimed: Arc::default(),
         })
     }
 
@@ -116,6 +121,11 @@ impl Way {
         if let Ok(mut pool) = self.pool.lock() {
             pool.put(lane);
         }
+    }
+
+    /// A place for an answer that nobody waits for any more, if one is free. It is given back by dropping it.
+    pub fn unclaimed(&self) -> Option<Arc<()>> {
+        (Arc::strong_count(&self.unclaimed) <= MAX_UNCLAIMED).then(|| Arc::clone(&self.unclaimed))
     }
 
     /// How many unused connections leave from source number `source`.

@@ -139,6 +139,29 @@ async fn a_client_that_goes_away_while_it_waits_cancels_its_request() {
 }
 
 #[tokio::test]
+async fn an_answer_that_comes_just_after_its_client_has_gone_frees_the_connection() {
+    let upstream = Upstream::by_hand();
+    let gateway = Gateway::to(&upstream).start();
+    // The answer may be too late, on a machine with other things to do.
+    for _ in 0..20 {
+        let mut line = gateway.line().await;
+        line.send(post(TASKLIST, "{}").to_bytes()).await;
+        let mut server = upstream.accept().await;
+        server.request().await.unwrap();
+        drop(line);
+        gateway.counts(r#"xinyao_in_flight{app="crm"}"#, 0.0).await;
+        if server.try_send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{\"code\":0}").await.is_err() {
+            continue;
+        }
+        tokio::select! {
+            gone = server.request_whenever() => assert!(gone.is_none()),
+            () = gateway.counts(r#"xinyao_upstream_connections{source_ip="any",state="idle"}"#, 1.0) => return,
+        }
+    }
+    panic!("the connection is never kept");
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_in_an_upload_cancels_it() {
     let upstream = Upstream::by_hand();
     let gateway = Gateway::to(&upstream).start();

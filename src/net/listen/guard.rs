@@ -14,11 +14,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::answer::UnderWay;
-use super::body::{BadChunk, Body};
+use super::body::Body;
 use super::head::{HeadCheck, Limits};
 use super::patience::{Expired, Patience};
 use super::refusal;
 use super::{Drain, Rejected};
+use crate::net::chunked::BadChunk;
 use crate::net::gather;
 
 /// How many empty lines may precede a request (RFC 9112 §2.2 asks for one).
@@ -125,7 +126,7 @@ impl Guard {
                     }
                     part
                 }
-                Err(BadChunk) => {
+                Err(_) => {
                     self.phase = Phase::Broken;
                     0
                 }

@@ -74,7 +74,7 @@ pub async fn read(call: &mut Call, marker: Marker) -> Result<Marks, Refusal> {
             return Err(fault.unwrap_or(Refusal::Invalid("the body ended early")));
         }
     }
-    call.body = Outgoing::Whole(None);
+    call.body = Outgoing::default();
     call.record.unread = false;
     let marks = found.lock().unwrap_or_else(PoisonError::into_inner).take();
     marks.ok_or(Refusal::Invalid("the body ended early"))
