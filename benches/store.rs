@@ -3,19 +3,20 @@
 //! `cargo bench --bench store -- [accept] [keys] [deliver] [reopen] [backlog]`; all of them without words.
 //! `STORE_BENCH_DIR` says which disk. Figures are medians of interleaved runs.
 
-use std::fs::{self, File};
-use std::io::Write;
+#[path = "shared/raw.rs"]
+mod raw;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
 use uuid::Uuid;
 use xinyao_gateway::store::{
     Appended, Attempt, EmbeddedStore, EventFilter, EventId, Fate, Intake, Log, NewEvent, Place, Progress,
@@ -23,17 +24,24 @@ use xinyao_gateway::store::{
 };
 use xinyao_gateway::xinyao::callback::Kind;
 
+use self::raw::Raw;
+
 type Bench = fn(&Runtime);
 
 const BODY: usize = 3 * 1024;
 const SHARD: ShardId = ShardId(0);
 const ROUNDS: usize = 5;
+/// The folder of a child that is to be killed.
+const CHILD: &str = "STORE_BENCH_CHILD";
 const RUN: Duration = Duration::from_millis(1500);
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let wanted = |word: &str| words.is_empty() || words.iter().any(|given| given == word);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    if let Some(folder) = std::env::var_os(CHILD) {
+        return fill_until_killed(&runtime, Path::new(&folder));
+    }
     let benches: [(&str, Bench); 5] = [
         ("accept", |runtime| accept(runtime, 0)),
         ("keys", |runtime| accept(runtime, 2_000_000)),
@@ -198,46 +206,17 @@ fn fill_keys(runtime: &Runtime, store: &Arc<EmbeddedStore>, keys: u64) {
     });
 }
 
-type Raw = (Bytes, oneshot::Sender<()>);
-
 fn run_raw(runtime: &Runtime, folder: &Path, writers: usize) -> Outcome {
-    let (sender, receiver) = channel::<Raw>();
-    let path = folder.join("raw");
-    let writing = thread::spawn({
-        let path = path.clone();
-        move || write_raw(&path, &receiver)
-    });
+    let raw = Raw::new(folder);
+    let appender = raw.appender();
     let body = Bytes::from(vec![b'x'; BODY]);
     let one = || {
-        let (sender, body): (Sender<Raw>, Bytes) = (sender.clone(), body.clone());
-        async move {
-            let (answer, answered) = oneshot::channel();
-            sender.send((body, answer)).unwrap();
-            answered.await.unwrap();
-        }
+        let (appender, body) = (appender.clone(), body.clone());
+        async move { appender.append(body).await }
     };
     let outcome = measure(runtime, writers, one, async {});
-    drop(sender);
-    writing.join().unwrap();
-    fs::remove_file(path).unwrap();
+    drop(appender);
     outcome
-}
-
-fn write_raw(path: &Path, waiting: &Receiver<Raw>) {
-    let mut file = File::create(path).unwrap();
-    let mut buffer = Vec::new();
-    while let Ok(first) = waiting.recv() {
-        let group: Vec<Raw> = std::iter::once(first).chain(waiting.try_iter().take(511)).collect();
-        buffer.clear();
-        for (body, _) in &group {
-            buffer.extend_from_slice(body);
-        }
-        file.write_all(&buffer).unwrap();
-        file.sync_data().unwrap();
-        for (_, answer) in group {
-            answer.send(()).unwrap();
-        }
-    }
 }
 
 /// Five subscribers, each of which gets 100,000 events.
@@ -297,17 +276,28 @@ fn delivered(name: &Arc<str>, place: Place) -> Settled {
     Settled { subscriber: Arc::clone(name), place, attempt: Some(attempt), fate: Fate::Delivered }
 }
 
-/// A log of 1 GB, opened as after a crash of the index (rows behind) and as after an orderly end.
+/// A log of 1 GB, opened after a kill in the midst of appending, after an orderly end, and without its index.
 fn reopen(runtime: &Runtime) {
+    const EVENTS: u64 = 330_000;
     let folder = Folder::new();
-    fill(runtime, &folder.0, 330_000);
-    let begun = Instant::now();
-    let (store, recovered) = open(&settings(&folder.0)).unwrap();
-    let took = begun.elapsed();
-    let bytes = runtime.block_on(store.size()).unwrap().0;
-    println!("reopened {} events, {:.2} GB on the disk, in {took:.2?}", recovered.events, bytes as f64 / 1e9);
-    runtime.block_on(store.close());
-    drop(store);
+    fill(runtime, &folder.0, EVENTS);
+    fill_and_kill(&folder.0);
+    for after in ["a kill", "an orderly end"] {
+        let begun = Instant::now();
+        let (store, recovered) = open(&settings(&folder.0)).unwrap();
+        let took = begun.elapsed();
+        runtime.block_on(drained(&store));
+        let bytes = runtime.block_on(store.size()).unwrap().0;
+        println!(
+            "after {after}: {} events, {:.2} GB on the disk, opened in {took:.2?}; the index lacked {} of them, \
+             and had them {:.2?} after the beginning",
+            recovered.events,
+            bytes as f64 / 1e9,
+            recovered.indexed,
+            begun.elapsed()
+        );
+        runtime.block_on(store.close());
+    }
     for suffix in ["", "-wal", "-shm"] {
         fs::remove_file(folder.0.join(format!("gateway.db{suffix}"))).ok();
     }
@@ -317,15 +307,29 @@ fn reopen(runtime: &Runtime) {
     runtime.block_on(store.close());
 }
 
-fn fill(runtime: &Runtime, folder: &Path, events: u64) {
+fn fill_and_kill(folder: &Path) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .env(CHILD, folder)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(line, "filled\n");
+}
+
+fn fill_until_killed(runtime: &Runtime, folder: &Path) {
     let store = open(&settings(folder)).unwrap().0;
     let body = Bytes::from(vec![b'x'; BODY]);
     runtime.block_on(async {
-        Progress::open(&store, "dead", Start::Now).await.unwrap();
-        for _ in 0..events / 512 {
+        for round in 0_u32.. {
             join_all((0..512).map(|_| store.append(event(body.clone())))).await;
+            if round == 100 {
+                println!("filled");
+            }
         }
-        store.close().await;
     });
 }
 

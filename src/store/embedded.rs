@@ -17,7 +17,9 @@ use super::log::disk::{Disk, Folder};
 use super::log::writer::{Parts, Writer};
 use super::log::{Recovered, Shelf, recover};
 use super::sqlite::once::after_a_crash;
-use super::sqlite::{Command, Link, Readers, Shared, Work, events, schema, shared::Members, told};
+use super::sqlite::{
+    Command, Link, MAX_BEHIND, Readers, Shared, Work, events, schema, shared::Members, told,
+};
 use super::{Seq, Settings, ShardId, StoreError};
 
 const SHARD: ShardId = ShardId(0);
@@ -80,18 +82,24 @@ fn open_on(
     for gap in &recovered.damaged {
         tracing::error!(from = gap.from.0, until = gap.until.0, "the disk has lost events that were kept");
     }
-    recovered.indexed = catch_up(&connection, &shelf)?;
+    let mut indexed = lacking(&connection, &shelf)?;
+    recovered.indexed = shelf.tail().0 - indexed.0;
+    if recovered.indexed > MAX_BEHIND {
+        tracing::info!(events = recovered.indexed, "the index takes in what it lacks of the event log");
+        events::catch_up(&connection, &shelf, indexed)?;
+        indexed = shelf.tail();
+    }
 
     let (commands, receiver) = channel();
-    let indexed = shelf.tail();
-    let members = Members::load(&connection, indexed).map_err(|error| told(&error))?;
+    let members = Members::load(&connection, shelf.tail()).map_err(|error| told(&error))?;
     let shared = Arc::new(Shared::new(path.clone(), Arc::clone(&shelf), commands, members, indexed));
     shared.measure();
     let commits = Arc::new(Commits::default());
-    let link = Link::new(Arc::clone(&shared)).map_err(|error| told(&error))?;
+    let keys = events::load_keys(&connection, &shelf, indexed)?;
+    let index = Box::new(Link(Arc::clone(&shared)));
     let appender = Appender::new(Arc::clone(&shelf), segment_bytes);
     let max_bytes = settings.max_size_bytes;
-    let parts = Parts { shelf, appender, index: Box::new(link), commits: Arc::clone(&commits), max_bytes };
+    let parts = Parts { shelf, appender, keys, index, commits: Arc::clone(&commits), max_bytes };
     let writer = Arc::new(Writer::start(parts).map_err(|error| failed(&path, &error))?);
 
     let rolling = Arc::clone(&writer);
@@ -112,9 +120,9 @@ fn open_on(
     Ok((store, recovered))
 }
 
-/// Has the index take in what it lacks: after a crash what came within a moment of it, and everything if
-/// the file was lost. Returns how many events.
-fn catch_up(connection: &rusqlite::Connection, shelf: &Shelf) -> Result<u64, StoreError> {
+/// From where on the index lacks what is in the log: after a crash what came within a moment of it, which
+/// its thread takes in while all else goes on, and everything if the file was lost.
+fn lacking(connection: &rusqlite::Connection, shelf: &Shelf) -> Result<Seq, StoreError> {
     let sql = |error| told(&error);
     let mut from = Seq(schema::progress(connection, "indexed").map_err(sql)?);
     if from > shelf.tail() {
@@ -126,13 +134,7 @@ fn catch_up(connection: &rusqlite::Connection, shelf: &Shelf) -> Result<u64, Sto
         events::clear(connection, shelf.tail()).map_err(sql)?;
         from = Seq(0);
     }
-    from = from.max(shelf.first());
-    let before = from;
-    if shelf.tail().0 - from.0 > 100_000 {
-        tracing::info!(events = shelf.tail().0 - from.0, "the index takes in what it lacks of the event log");
-    }
-    events::catch_up(connection, shelf, from)?;
-    Ok(shelf.tail().0 - before.0)
+    Ok(from.max(shelf.first()))
 }
 
 impl EmbeddedStore {

@@ -21,7 +21,7 @@ pub(super) mod shared;
 pub(super) mod team_url;
 mod work;
 
-pub(super) use self::link::Link;
+pub(super) use self::link::{Link, MAX_BEHIND};
 pub(super) use self::query::Questions;
 pub(super) use self::readers::Readers;
 pub(super) use self::settle::{find, unreadable};

@@ -1,6 +1,6 @@
 //! The writer's thread: it takes what waits as one group, has it synced once, and answers everyone.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -10,6 +10,8 @@ use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::append::Appender;
+use super::keys::{self, Keys};
+use super::record::nanos;
 use super::shelf::Shelf;
 use crate::store::figures::Commits;
 use crate::store::{Appended, DuplicateKey, EventId, NewEvent, Place, Seq, ShardId, StoreError};
@@ -26,14 +28,10 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// What the writer asks of the index.
 pub(in crate::store) trait Index: Send {
-    /// The event with that key that came at `since` or later; the one that is to be kept came at `at`.
-    fn duplicate(&mut self, key: &DuplicateKey, since: Timestamp, at: Timestamp) -> Option<EventId>;
-    /// What comes before is in the index.
-    fn indexed(&self) -> Seq;
     /// Waits for a moment, if the index is far behind; `false`: it still is.
     fn keeps_up(&self, tail: Seq) -> bool;
-    /// There is more to index.
-    fn appended(&self);
+    /// There is more to index; nobody asks for keys from more than `window` nanoseconds ago.
+    fn appended(&self, window: i64);
     /// Bytes that the index takes on the disk.
     fn bytes(&self) -> u64;
 }
@@ -64,6 +62,7 @@ pub(in crate::store) struct Writer {
 pub(in crate::store) struct Parts {
     pub shelf: Arc<Shelf>,
     pub appender: Appender,
+    pub keys: Keys,
     pub index: Box<dyn Index>,
     pub commits: Arc<Commits>,
     pub max_bytes: u64,
@@ -75,7 +74,8 @@ impl Writer {
         let (requests, receiver) = channel();
         let state = Arc::new(Mutex::new(Ok(())));
         let (tail, tail_seen) = watch::channel(parts.shelf.tail());
-        let work = Work { parts, keys: Keys::default(), tail, state: Arc::clone(&state) };
+        let group = Group::default();
+        let work = Work { parts, group, window: 0, unreadable: false, tail, state: Arc::clone(&state) };
         let thread = thread::Builder::new().name("store-log".into()).spawn(move || work.run(&receiver))?;
         Ok(Self {
             requests,
@@ -115,7 +115,11 @@ impl Writer {
 
 struct Work {
     parts: Parts,
-    keys: Keys,
+    group: Group,
+    /// The longest that was looked back for a key, in nanoseconds.
+    window: i64,
+    /// The event of a key could not be read.
+    unreadable: bool,
     tail: watch::Sender<Seq>,
     state: Arc<Mutex<Result<(), StoreError>>>,
 }
@@ -197,7 +201,6 @@ impl Work {
     fn commit(&mut self, group: Vec<Waiting>, bytes: u64) {
         let begun = Instant::now();
         let first = self.parts.shelf.tail();
-        self.keys.forget_before(self.parts.index.indexed());
         let (mut events, mut answers) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
         for waiting in group {
             let Waiting { event, answer, _permit } = waiting;
@@ -214,12 +217,14 @@ impl Work {
             self.room(bytes).and_then(|()| self.fits()).and_then(|()| self.parts.appender.append(events))
         };
         let tail = self.parts.shelf.tail();
-        if written.is_err() {
-            self.keys.forget_from(first);
-        } else if count > 0 {
+        let kept = self.group.take();
+        if written.is_ok() && count > 0 {
             self.parts.commits.observe(begun.elapsed(), count);
+            for Keyed { print, seq, at } in kept {
+                self.parts.keys.add(print, seq, at, self.window);
+            }
             self.tail.send_replace(tail);
-            self.parts.index.appended();
+            self.parts.index.appended(self.window);
         }
         if count > 0 {
             self.set_state(written.clone());
@@ -239,49 +244,68 @@ impl Work {
     /// Where an event goes, unless it is a duplicate.
     fn place(&mut self, event: &NewEvent, seq: Seq) -> Appended {
         if let Some((key, since)) = &event.unless_since {
-            let known = self.keys.find(key, *since);
-            if let Some(id) = known.or_else(|| self.parts.index.duplicate(key, *since, event.received_at)) {
+            let found = self.group.find(key, *since).or_else(|| self.kept_before(key, *since));
+            if let Some(id) = found {
                 return Appended::Duplicate(id);
             }
-            self.keys.add(*key, event.received_at, event.id, seq);
+            let at = nanos(event.received_at);
+            self.window = self.window.max(at.saturating_sub(nanos(*since)));
+            self.group.add(*key, event, seq);
         }
         Appended::Kept(Place { shard: ShardId(0), seq })
     }
+
+    /// The event of the log with that key that came at `since` or later.
+    fn kept_before(&mut self, key: &DuplicateKey, since: Timestamp) -> Option<EventId> {
+        let Parts { shelf, keys, .. } = &self.parts;
+        for seq in keys.may_have(keys::print(key)) {
+            let run = match shelf.read(seq, 1, 0) {
+                Ok(run) => run,
+                Err(error) => {
+                    if !std::mem::replace(&mut self.unreadable, true) {
+                        // Twice is better than never.
+                        tracing::error!(%error, "a key's event can't be read; duplicates may be kept");
+                    }
+                    continue;
+                }
+            };
+            let mut own = run.events.iter().filter(|stored| stored.event.place.seq == seq);
+            let same = own.find(|stored| stored.key == Some(*key) && stored.event.received_at >= since);
+            if let Some(stored) = same {
+                return Some(stored.event.id);
+            }
+        }
+        None
+    }
 }
 
-/// Keys that are not in the index yet.
+/// Keys of the group that is about to be written.
 #[derive(Debug, Default)]
-struct Keys {
-    newest: HashMap<DuplicateKey, (Timestamp, EventId, Seq)>,
-    order: VecDeque<(Seq, DuplicateKey)>,
+struct Group {
+    newest: HashMap<DuplicateKey, (Timestamp, EventId)>,
+    kept: Vec<Keyed>,
 }
 
-impl Keys {
+/// A key as it is remembered once its event is kept.
+#[derive(Debug)]
+struct Keyed {
+    print: u64,
+    seq: Seq,
+    at: i64,
+}
+
+impl Group {
     fn find(&self, key: &DuplicateKey, since: Timestamp) -> Option<EventId> {
-        self.newest.get(key).filter(|(at, ..)| *at >= since).map(|(_, id, _)| *id)
+        self.newest.get(key).filter(|(at, _)| *at >= since).map(|(_, id)| *id)
     }
 
-    fn add(&mut self, key: DuplicateKey, at: Timestamp, id: EventId, seq: Seq) {
-        self.newest.insert(key, (at, id, seq));
-        self.order.push_back((seq, key));
+    fn add(&mut self, key: DuplicateKey, event: &NewEvent, seq: Seq) {
+        self.newest.insert(key, (event.received_at, event.id));
+        self.kept.push(Keyed { print: keys::print(&key), seq, at: nanos(event.received_at) });
     }
 
-    fn forget_before(&mut self, seq: Seq) {
-        while let Some((old, key)) = self.order.pop_front_if(|(old, _)| *old < seq) {
-            self.drop_key(&key, old);
-        }
-    }
-
-    /// After a group that failed. What it stood in the way of was too old to matter.
-    fn forget_from(&mut self, seq: Seq) {
-        while let Some((late, key)) = self.order.pop_back_if(|(late, _)| *late >= seq) {
-            self.drop_key(&key, late);
-        }
-    }
-
-    fn drop_key(&mut self, key: &DuplicateKey, seq: Seq) {
-        if self.newest.get(key).is_some_and(|(.., newest)| *newest == seq) {
-            self.newest.remove(key);
-        }
+    fn take(&mut self) -> Vec<Keyed> {
+        self.newest.clear();
+        std::mem::take(&mut self.kept)
     }
 }

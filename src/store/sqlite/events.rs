@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use rusqlite::Connection;
 
-use super::link::{Classes, bucket};
+use super::link::Classes;
 use super::schema::{BLOCK, set_progress, signed};
 use super::settle::unreadable;
+use super::shared::seq;
+use crate::store::log::keys::{self, Keys};
 use crate::store::log::record::{code, nanos};
 use crate::store::log::{Run, Shelf, Stored};
 use crate::store::{Seq, StoreError};
@@ -15,6 +17,9 @@ use crate::store::{Seq, StoreError};
 pub(in crate::store) const MAX_EVENTS: usize = 16_384;
 pub(in crate::store) const MAX_BYTES: usize = 32 << 20;
 
+/// How far is looked back for a key is told by the first event; until then none is too old.
+const WINDOW_UNKNOWN: i64 = i64::MAX;
+
 /// What a block has of a class: how many, the earliest and the latest.
 type Tallies = BTreeMap<(u64, i64), (u64, i64, i64)>;
 
@@ -22,22 +27,19 @@ type Tallies = BTreeMap<(u64, i64), (u64, i64, i64)>;
 pub(super) fn insert(connection: &Connection, classes: &mut Classes, run: &Run) -> rusqlite::Result<()> {
     let mut rows =
         connection.prepare_cached("INSERT OR REPLACE INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?;
-    let mut keys = connection.prepare_cached("INSERT OR REPLACE INTO duplicate VALUES (?, ?, ?, ?, ?)")?;
     let mut tallies = Tallies::new();
-    for Stored { event, key } in &run.events {
+    for Stored { event, .. } in &run.events {
         let (seq, at) = (event.place.seq, nanos(event.received_at));
         let class = classes.of(connection, &event.app, code(event.kind))?;
         let id = event.id.0.as_bytes();
         let size = signed(event.body.len() as u64);
         let (label, task_id, call_sn) = (event.label.as_deref(), &event.task_id, &event.call_sn);
         rows.execute((signed(seq.0), id, at, class, label, task_id, call_sn, size))?;
-        if let Some(key) = key {
-            keys.execute((bucket(at), key, signed(seq.0), id, at))?;
-        }
         let tally = tallies.entry((seq.0 / BLOCK, class)).or_insert((0, at, at));
         *tally = (tally.0 + 1, tally.1.min(at), tally.2.max(at));
     }
     tally(connection, tallies)?;
+    write_keys(connection, &run.events)?;
     set_indexed(connection, run.next)
 }
 
@@ -56,12 +58,58 @@ fn tally(connection: &Connection, tallies: Tallies) -> rusqlite::Result<()> {
     Ok(())
 }
 
+fn write_keys(connection: &Connection, events: &[Stored]) -> rusqlite::Result<()> {
+    let keyed = events.iter().filter(|stored| stored.key.is_some());
+    let Some(late) = keyed.map(|stored| nanos(stored.event.received_at)).max() else { return Ok(()) };
+    let prints = events.iter().map(|stored| stored.key.as_ref().map_or(0, keys::print));
+    let prints: Vec<u8> = prints.flat_map(u64::to_le_bytes).collect();
+    let first = events.first().map_or(Seq(0), |stored| stored.event.place.seq);
+    let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO keys VALUES (?, ?, ?)")?;
+    statement.execute((signed(first.0), late, prints)).map(drop)
+}
+
+/// The keys of all events: of those before `indexed` from the table, of the others from the log.
+pub(in crate::store) fn load_keys(
+    connection: &Connection,
+    shelf: &Shelf,
+    indexed: Seq,
+) -> Result<Keys, StoreError> {
+    let mut loaded = Keys::new(keys::MAX_KEYS);
+    read_keys(connection, &mut loaded).map_err(|error| super::told(&error))?;
+    let mut from = indexed;
+    while from < shelf.tail() {
+        let run = shelf.read(from, MAX_EVENTS, MAX_BYTES).map_err(|error| unreadable(&error))?;
+        for Stored { event, key } in &run.events {
+            if let Some(key) = key {
+                loaded.add(keys::print(key), event.place.seq, nanos(event.received_at), WINDOW_UNKNOWN);
+            }
+        }
+        from = run.next;
+    }
+    Ok(loaded)
+}
+
+fn read_keys(connection: &Connection, loaded: &mut Keys) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare("SELECT first, late, keys FROM keys ORDER BY first")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (first, late) = (seq(row, 0)?, row.get(1)?);
+        let (prints, _) = row.get_ref(2)?.as_blob()?.as_chunks::<8>();
+        for (number, print) in (first.0..).zip(prints.iter().map(|print| u64::from_le_bytes(*print))) {
+            if print != 0 {
+                loaded.add(print, Seq(number), late, WINDOW_UNKNOWN);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Lets go of all that can be had again from the log, and of what is about events that it does not have.
 pub(in crate::store) fn clear(connection: &Connection, tail: Seq) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
     transaction.execute_batch(
         "DELETE FROM event WHERE seq NOT IN (SELECT seq FROM kept); DELETE FROM tally;
-         DELETE FROM duplicate; DELETE FROM progress WHERE name = 'indexed';",
+         DELETE FROM keys; DELETE FROM progress WHERE name = 'indexed';",
     )?;
     for table in ["attempt", "retry", "dead"] {
         transaction.execute(&format!("DELETE FROM {table} WHERE seq >= ?"), [signed(tail.0)])?;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
-use super::link::bucket;
 use super::schema::{BLOCK, progress, set_progress, signed};
 use super::settle;
 use super::shared::{Members, Shared};
@@ -60,8 +59,8 @@ impl Work {
         self.durably(|connection, shared| {
             let done = (|| {
                 if window > 0 {
-                    let old = bucket(now.saturating_sub(window)) - 1;
-                    connection.execute("DELETE FROM duplicate WHERE bucket < ?", [old])?;
+                    let since = now.saturating_sub(window);
+                    connection.execute("DELETE FROM keys WHERE late < ?", [since])?;
                 }
                 connection.execute("DELETE FROM gap WHERE recorded_at < ?", [dead_before])?;
                 connection.execute("DELETE FROM dead WHERE dead_at < ?", [dead_before])?;

@@ -9,9 +9,6 @@ use crate::store::StoreError;
 
 /// Events of one block of `tally`.
 pub(super) const BLOCK: u64 = 4096;
-/// Seconds of one bucket of `duplicate`. Keys are looked for in each bucket of the window, and let go by
-/// buckets: random keys would otherwise be written all over one tree.
-pub(super) const BUCKET: i64 = 600;
 
 const VERSION: i64 = 1;
 
@@ -32,8 +29,9 @@ CREATE INDEX event_call ON event (call_sn, class) WHERE call_sn IS NOT NULL;
 -- how many of each class stand in each 4096 events, and when the first and the last of them came
 CREATE TABLE tally (block INTEGER, class INTEGER, events INTEGER NOT NULL, early INTEGER NOT NULL,
   late INTEGER NOT NULL, PRIMARY KEY (block, class)) WITHOUT ROWID;
-CREATE TABLE duplicate (bucket INTEGER, key BLOB, seq INTEGER NOT NULL, id BLOB NOT NULL,
-  received_at INTEGER NOT NULL, PRIMARY KEY (bucket, key)) WITHOUT ROWID;
+-- keys of duplicates, to be read at the start: for each event from `first` on the first 8 bytes of its key,
+-- or zeros; `late` is when the latest of them came
+CREATE TABLE keys (first INTEGER PRIMARY KEY, late INTEGER NOT NULL, keys BLOB NOT NULL);
 
 CREATE TABLE subscriber (
   id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, paused INTEGER NOT NULL DEFAULT 0,
