@@ -307,6 +307,18 @@ fn reopen(runtime: &Runtime) {
     runtime.block_on(store.close());
 }
 
+fn fill(runtime: &Runtime, folder: &Path, events: u64) {
+    let store = open(&settings(folder)).unwrap().0;
+    let body = Bytes::from(vec![b'x'; BODY]);
+    runtime.block_on(async {
+        Progress::open(&store, "dead", Start::Now).await.unwrap();
+        for _ in 0..events / 512 {
+            join_all((0..512).map(|_| store.append(event(body.clone())))).await;
+        }
+        store.close().await;
+    });
+}
+
 fn fill_and_kill(folder: &Path) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .env(CHILD, folder)

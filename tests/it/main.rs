@@ -15,6 +15,7 @@ mod config;
 mod deliveries;
 mod demo;
 mod documents;
+mod durability;
 mod egress;
 mod framing;
 mod inbound;

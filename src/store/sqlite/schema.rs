@@ -10,7 +10,7 @@ use crate::store::StoreError;
 /// Events of one block of `tally`.
 pub(super) const BLOCK: u64 = 4096;
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Times are nanoseconds of the epoch; kinds 1 call_record, 2 intent_result, 3 inbound_query, 4 unknown;
 /// outcomes 0 failed, 1 delivered, 2 dead.
