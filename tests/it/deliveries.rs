@@ -1,9 +1,8 @@
 //! What was acknowledged reaches every subscriber, each at its own pace, whatever the others do.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use serde_json::{Value, json};
 use xinyao_gateway::store::MemoryStore;
 

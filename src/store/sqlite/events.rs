@@ -13,9 +13,9 @@ use crate::store::log::record::{code, nanos};
 use crate::store::log::{Run, Shelf, Stored};
 use crate::store::{Seq, StoreError};
 
-/// Most events of a transaction, and most bytes of their bodies that are in memory for it.
+/// Most events of a transaction, and most bytes of their bodies that are in memory at once.
 pub(in crate::store) const MAX_EVENTS: usize = 16_384;
-pub(in crate::store) const MAX_BYTES: usize = 32 << 20;
+const MAX_BYTES: usize = 2 << 20;
 
 /// How far is looked back for a key is told by the first event; until then none is too old.
 const WINDOW_UNKNOWN: i64 = i64::MAX;
@@ -24,7 +24,7 @@ const WINDOW_UNKNOWN: i64 = i64::MAX;
 type Tallies = BTreeMap<(u64, i64), (u64, i64, i64)>;
 
 /// Takes a run of events in, and says so.
-pub(super) fn insert(connection: &Connection, classes: &mut Classes, run: &Run) -> rusqlite::Result<()> {
+fn insert(connection: &Connection, classes: &mut Classes, run: &Run) -> rusqlite::Result<()> {
     let mut rows =
         connection.prepare_cached("INSERT OR REPLACE INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?;
     let mut tallies = Tallies::new();
@@ -117,7 +117,24 @@ pub(in crate::store) fn clear(connection: &Connection, tail: Seq) -> rusqlite::R
     transaction.commit()
 }
 
-/// Takes in what stands in the log from `from` on.
+/// Takes in what stands in the log from `from` on, as far as one transaction goes; tells how far that is.
+pub(super) fn take_in(
+    connection: &Connection,
+    classes: &mut Classes,
+    shelf: &Shelf,
+    from: Seq,
+) -> Result<Seq, StoreError> {
+    let (mut next, mut left) = (from, MAX_EVENTS);
+    while left > 0 && next < shelf.tail() {
+        let run = shelf.read(next, left, MAX_BYTES).map_err(|error| unreadable(&error))?;
+        insert(connection, classes, &run).map_err(|error| super::told(&error))?;
+        left -= run.events.len().min(left);
+        next = run.next;
+    }
+    Ok(next)
+}
+
+/// Takes in all that stands in the log from `from` on.
 pub(in crate::store) fn catch_up(
     connection: &Connection,
     shelf: &Shelf,
@@ -125,11 +142,9 @@ pub(in crate::store) fn catch_up(
 ) -> Result<(), StoreError> {
     let mut classes = Classes::default();
     while from < shelf.tail() {
-        let run = shelf.read(from, MAX_EVENTS, MAX_BYTES).map_err(|error| unreadable(&error))?;
         let transaction = connection.unchecked_transaction().map_err(|error| super::told(&error))?;
-        insert(&transaction, &mut classes, &run).map_err(|error| super::told(&error))?;
+        from = take_in(&transaction, &mut classes, shelf, from)?;
         transaction.commit().map_err(|error| super::told(&error))?;
-        from = run.next;
     }
     Ok(())
 }

@@ -215,20 +215,19 @@ impl Work {
             return Err(StoreError::Full("as the test wants it".into()));
         }
         let from = shared.indexed();
-        let most = if index { events::MAX_EVENTS } else { 0 };
-        let run = shared.shelf.read(from, most, events::MAX_BYTES);
-        let run = run.map_err(|error| settle::unreadable(&error))?;
+        let index = index && from < shared.shelf.tail();
         let moved = moved(&shared);
-        if run.next == from && moved.is_empty() && outcomes.is_empty() {
+        if !index && moved.is_empty() && outcomes.is_empty() {
             return Ok(());
         }
         let told = |error| super::told(&error);
         self.synchronous(durable).map_err(told)?;
         let transaction = self.connection.transaction().map_err(told)?;
         let mut changes = Changes::default();
+        let mut indexed = from;
         let written = (|| {
-            if run.next > from {
-                events::insert(&transaction, &mut self.classes, &run).map_err(told)?;
+            if index {
+                indexed = events::take_in(&transaction, &mut self.classes, &shared.shelf, from)?;
             }
             for (id, seq) in &shared.members().unsaved {
                 settle::remove(&transaction, *id, *seq).map_err(told)?;
@@ -254,7 +253,7 @@ impl Work {
         if index {
             self.indexed_at = Instant::now();
         }
-        shared.set_indexed(run.next);
+        shared.set_indexed(indexed);
         Ok(())
     }
 
