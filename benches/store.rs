@@ -1,6 +1,6 @@
 //! The store against what the disk can do: raw appends, one `fdatasync` a group, in the same run.
 //!
-//! `cargo bench --bench store -- [accept] [keys] [deliver] [reopen] [backlog]`; all of them without words.
+//! `cargo bench --bench store -- [accept] [keys] [deliver] [reopen] [backlog] [queries]`; all of them without words.
 //! `STORE_BENCH_DIR` says which disk. Figures are medians of interleaved runs.
 
 #[path = "shared/raw.rs"]
@@ -42,12 +42,13 @@ fn main() {
     if let Some(folder) = std::env::var_os(CHILD) {
         return fill_until_killed(&runtime, Path::new(&folder));
     }
-    let benches: [(&str, Bench); 5] = [
+    let benches: [(&str, Bench); 6] = [
         ("accept", |runtime| accept(runtime, 0)),
         ("keys", |runtime| accept(runtime, 2_000_000)),
         ("deliver", deliver),
         ("reopen", reopen),
         ("backlog", backlog),
+        ("queries", queries),
     ];
     for (name, bench) in benches {
         if wanted(name) {
@@ -365,6 +366,62 @@ fn backlog(runtime: &Runtime) {
     runtime.block_on(store.figures()).unwrap();
     println!("its figures: {:.2?}", asked.elapsed());
     runtime.block_on(store.close());
+}
+
+/// What operators ask over a million events of 100 tasks, the slowest of ten times each.
+fn queries(runtime: &Runtime) {
+    const EVENTS: u64 = 1_000_000;
+    let folder = Folder::new();
+    let store = open(&settings(&folder.0)).unwrap().0;
+    let mut middle = None;
+    let number = std::cell::Cell::new(0_u64);
+    runtime.block_on(async {
+        Progress::open(&store, "dead", Start::Now).await.unwrap();
+        while number.get() < EVENTS {
+            let events = (0..512).map(|_| {
+                let task = number.replace(number.get() + 1) % 100;
+                NewEvent { task_id: Some(task.to_string()), ..event(Bytes::from_static(b"{}")) }
+            });
+            let events: Vec<NewEvent> = events.collect();
+            if number.get() > EVENTS / 2 {
+                middle.get_or_insert((events[0].id, events[0].received_at));
+            }
+            join_all(events.into_iter().map(|event| store.append(event))).await;
+        }
+        drained(&store).await;
+        let (id, at) = middle.unwrap();
+        let narrowed = |task: &str, app: &str| EventFilter {
+            task_id: (!task.is_empty()).then(|| task.to_owned()),
+            app: (!app.is_empty()).then(|| app.to_owned()),
+            ..EventFilter::default()
+        };
+        let around =
+            EventFilter { since: Some(at), until: Some(at + Duration::from_secs(1)), ..narrowed("7", "") };
+        let filters = [
+            ("the newest", EventFilter::default()),
+            ("of an app", narrowed("", "crm")),
+            ("of a task", narrowed("7", "")),
+            ("of a task and a second", around),
+            ("of a task that there is not", narrowed("none", "")),
+        ];
+        for (name, filter) in filters {
+            let took = slowest(async || drop(store.events(filter.clone(), 50, None).await.unwrap())).await;
+            println!("{name}: {took:.2?}");
+        }
+        println!("one by its id: {:.2?}", slowest(async || drop(store.event(id).await.unwrap())).await);
+        println!("figures: {:.2?}", slowest(async || drop(store.figures().await.unwrap())).await);
+        store.close().await;
+    });
+}
+
+async fn slowest(ask: impl AsyncFn()) -> Duration {
+    let mut slowest = Duration::ZERO;
+    for _ in 0..10 {
+        let begun = Instant::now();
+        ask().await;
+        slowest = slowest.max(begun.elapsed());
+    }
+    slowest
 }
 
 fn bytes_written() -> u64 {
