@@ -115,6 +115,16 @@ impl Inbox {
 
     /// The next part of the body, of what has been read.
     pub(super) fn data(&mut self) -> Result<Option<Bytes>, Error> {
+        let data = self.next_data()?;
+        // What a long body has made grow is not kept for a connection that may be idle from now on.
+        if self.read > MIN_READ && self.is_reusable() {
+            self.buffer = BytesMut::new();
+            self.read = MIN_READ;
+        }
+        Ok(data)
+    }
+
+    fn next_data(&mut self) -> Result<Option<Bytes>, Error> {
         let data = match &mut self.rest {
             Rest::Head => 0,
             Rest::Broken => return Err(Error::Closed),

@@ -205,6 +205,9 @@ impl<B: Body<Data = Bytes> + Unpin> Outbox<B> {
     }
 
     fn put_head(&mut self, head: &Head<'_>) {
+        if self.front.capacity() > FIRST {
+            self.front = BytesMut::new();
+        }
         self.front.clear();
         self.front.reserve(512);
         for part in [head.method.as_str(), " ", head.target, " HTTP/1.1\r\n"] {
