@@ -46,7 +46,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::header::{self, HeaderName};
 use http::{Request, Response, Version};
@@ -65,7 +64,7 @@ use self::send::{Send as Sending, SignLayer};
 use self::team_url::TeamUrlLayer;
 use self::worker::Worker;
 use crate::net::headers;
-use crate::net::listen::{Peer, Rejected};
+use crate::net::listen::Peer;
 
 pub use self::answer::Answer;
 pub use self::clock::parse_date;
@@ -150,12 +149,4 @@ impl hyper::service::Service<Request<Incoming>> for Connection {
         let outcome = stack().call(call);
         Box::pin(async move { Ok(account::conclude(outcome.await)) })
     }
-}
-
-/// The answer to what is no request.
-pub fn reject(rejected: Rejected) -> Response<Bytes> {
-    let id = account::new_id();
-    let mut response = Refusal::from(rejected).answer(&id);
-    response.headers_mut().insert(account::X_REQUEST_ID, id);
-    response
 }

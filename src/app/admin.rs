@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::Response;
+use http::{Response, StatusCode};
 use hyper_util::service::TowerToHyperService;
 use prometheus_client::collector::Collector;
 use prometheus_client::registry::Registry;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::subscribers::Served;
 use super::team_urls::Addresses;
-use crate::admin::{self, Check, Operations, Views};
+use crate::admin::{self, Check, Operations, Problem, Views};
 use crate::hub;
 use crate::hub::dispatch::{self, Dispatch};
 use crate::ledger;
@@ -119,5 +119,16 @@ fn writable(store: &dyn Store) -> Check {
 }
 
 fn reject(rejected: Rejected, _: Peer) -> Response<bytes::Bytes> {
-    crate::proxy::reject(rejected)
+    let (status, detail) = match rejected {
+        Rejected::HeadTooSlow => (StatusCode::REQUEST_TIMEOUT, "the request's head took too long to come"),
+        Rejected::HeadTooLarge => (
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "the request has too many header fields, or too long ones",
+        ),
+        Rejected::TargetTooLong => (StatusCode::URI_TOO_LONG, "the request's target is too long"),
+        Rejected::Malformed => {
+            (StatusCode::BAD_REQUEST, "the request is not well-formed HTTP/1.1, or its framing is ambiguous")
+        }
+    };
+    Problem::new(status, detail).whole()
 }

@@ -99,6 +99,10 @@ async fn search_on(
                 blame(worker, route, &search.tried);
                 return Ok(Acquired { lane, ticket, fresh: true });
             }
+            Err(Failed::Timeout) => {
+                ticket.failed();
+                return Err(Refusal::UpstreamTimeout(worker.running.settings.upstream.response_timeout));
+            }
             Err(failed) => {
                 ticket.failed();
                 tracing::debug!(address = %route.address, error = %failed, "no connection to the upstream");

@@ -1,6 +1,6 @@
 //! The operators' listener, as far as the proxy shows in it.
 
-use crate::support::{Gateway, Sandbox, TASKLIST, Upstream, get, post, request};
+use crate::support::{Gateway, Line, Sandbox, TASKLIST, Upstream, get, post, request};
 
 #[tokio::test]
 async fn health_and_readiness_need_no_token() {
@@ -33,6 +33,19 @@ async fn everything_else_wants_the_token_where_there_is_one() {
             assert_eq!(answer.json()["status"], 401);
         }
         assert_eq!(get(path).token("the-token").send(gateway.admin).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_a_problem_too() {
+    let gateway = Gateway::to(&Upstream::start()).start();
+    let many = format!("GET /healthz HTTP/1.1\r\nhost: g\r\n{}\r\n", "x: y\r\n".repeat(101));
+    for (bytes, status) in [("GET /healthz HTTP/1.1\r\nx y\r\n\r\n", 400), (many.as_str(), 431)] {
+        let mut line = Line::to(gateway.admin).await;
+        line.send(bytes).await;
+        let answer = line.answer().await;
+        assert_eq!((answer.status, answer.header("content-type")), (status, "application/problem+json"));
+        assert_eq!(answer.json()["status"], status);
     }
 }
 

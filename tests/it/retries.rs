@@ -93,6 +93,16 @@ async fn an_upstream_that_can_not_be_reached_is_named_as_such() {
 }
 
 #[tokio::test]
+async fn an_upstream_whose_handshake_takes_all_the_time_is_out_of_time() {
+    let upstream = Upstream::by_hand();
+    let url = upstream.url().replace("http://", "https://");
+    let gateway = Gateway::to(&upstream)
+        .with(format!("upstream: {{base_url: '{url}', response_timeout: 200ms, connect_timeout: 20s}}"))
+        .start();
+    gateway.post(OUTNUM, "{}").await.refused(504, -50401, "upstream_timeout");
+}
+
+#[tokio::test]
 async fn an_upstream_that_does_not_answer_in_time_is_given_up() {
     let upstream = Upstream::scripted(|_| Act::Hang);
     let gateway = Gateway::to(&upstream).with("upstream: {response_timeout: 200ms}").start();
