@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::clock_watch::ClockWatch;
 use super::events;
 use super::link::Classes;
 use super::once::{Concluding, Step};
@@ -104,6 +105,7 @@ impl Work {
 
     pub fn run(mut self, commands: &Receiver<Command>) {
         let mut swept = Instant::now();
+        let mut clock = ClockWatch::new(Timestamp::now());
         loop {
             let gathered = self.gather(commands, SWEEP_EVERY.saturating_sub(swept.elapsed()));
             let stop = gathered.stop;
@@ -111,8 +113,12 @@ impl Work {
             if stop {
                 return;
             }
-            if swept.elapsed() >= SWEEP_EVERY {
-                self.sweep(Timestamp::now());
+            let passed = swept.elapsed();
+            if passed >= SWEEP_EVERY {
+                let now = Timestamp::now();
+                if clock.trusts(now, passed) {
+                    self.sweep(now);
+                }
                 swept = Instant::now();
             }
             self.clean();
