@@ -37,6 +37,7 @@ mod settings;
 mod source;
 mod team_url;
 pub mod tenant;
+mod timer;
 mod unclaimed;
 mod upstream;
 mod way;

@@ -188,14 +188,21 @@ pub(super) struct Events {
     /// Only those that came before then.
     #[arg(long, value_name = "T")]
     pub(super) until: Option<When>,
+    #[command(flatten)]
+    pub(super) page: Page,
+    #[command(flatten)]
+    pub(super) reach: Reach,
+}
+
+/// Which part of a list.
+#[derive(Debug, Args)]
+pub(super) struct Page {
     /// Most rows.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(super) limit: u16,
     /// Where the page before ended.
     #[arg(long)]
     pub(super) cursor: Option<String>,
-    #[command(flatten)]
-    pub(super) reach: Reach,
 }
 
 /// `dead-letters`
@@ -204,12 +211,8 @@ pub(super) struct DeadLetters {
     /// Only those of this subscriber.
     #[arg(long, value_name = "NAME")]
     pub(super) subscriber: Option<String>,
-    /// Most rows.
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub(super) limit: u16,
-    /// Where the page before ended.
-    #[arg(long)]
-    pub(super) cursor: Option<String>,
+    #[command(flatten)]
+    pub(super) page: Page,
     #[command(flatten)]
     pub(super) reach: Reach,
 }
@@ -245,12 +248,8 @@ pub(super) struct Batches {
     /// Only those of this app.
     #[arg(long)]
     pub(super) app: Option<String>,
-    /// Most rows.
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub(super) limit: u16,
-    /// Where the page before ended.
-    #[arg(long)]
-    pub(super) cursor: Option<String>,
+    #[command(flatten)]
+    pub(super) page: Page,
     #[command(flatten)]
     pub(super) reach: Reach,
 }
@@ -264,12 +263,8 @@ pub(super) struct Requests {
     /// In which state: unknown, under_way, done, or any.
     #[arg(long, default_value = "unknown", value_parser = ["unknown", "under_way", "done", "any"])]
     pub(super) state: String,
-    /// Most rows.
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
-    pub(super) limit: u16,
-    /// Where the page before ended.
-    #[arg(long)]
-    pub(super) cursor: Option<String>,
+    #[command(flatten)]
+    pub(super) page: Page,
     #[command(flatten)]
     pub(super) reach: Reach,
 }

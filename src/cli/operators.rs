@@ -28,7 +28,7 @@ pub(super) async fn events(asked: Events, file: &Path) -> Result<(), Failed> {
         let event = api.get(&format!("/api/v1/events/{}", ask::segment(id))).await?;
         return if asked.reach.json { print_json(&event) } else { print(&told::event(&event)) };
     }
-    let limit = asked.limit.to_string();
+    let limit = asked.page.limit.to_string();
     let (since, until) = (asked.since.map(|when| when.to_string()), asked.until.map(|when| when.to_string()));
     let query = query(&[
         ("app", asked.app.as_deref()),
@@ -38,7 +38,7 @@ pub(super) async fn events(asked: Events, file: &Path) -> Result<(), Failed> {
         ("since", since.as_deref()),
         ("until", until.as_deref()),
         ("limit", Some(&limit)),
-        ("cursor", asked.cursor.as_deref()),
+        ("cursor", asked.page.cursor.as_deref()),
     ]);
     let page = api.get(&format!("/api/v1/events?{query}")).await?;
     if asked.reach.json { print_json(&page) } else { print(&told::events(&page)) }
@@ -47,11 +47,11 @@ pub(super) async fn events(asked: Events, file: &Path) -> Result<(), Failed> {
 /// A page of dead letters.
 pub(super) async fn dead_letters(asked: DeadLetters, file: &Path) -> Result<(), Failed> {
     let api = Api::reached(&asked.reach, file)?;
-    let limit = asked.limit.to_string();
+    let limit = asked.page.limit.to_string();
     let query = query(&[
         ("subscriber", asked.subscriber.as_deref()),
         ("limit", Some(&limit)),
-        ("cursor", asked.cursor.as_deref()),
+        ("cursor", asked.page.cursor.as_deref()),
     ]);
     let page = api.get(&format!("/api/v1/dead-letters?{query}")).await?;
     if asked.reach.json { print_json(&page) } else { print(&told::dead_letters(&page)) }
@@ -64,9 +64,12 @@ pub(super) async fn batches(asked: Batches, file: &Path) -> Result<(), Failed> {
         let batch = api.get(&format!("/api/v1/batches/{}", ask::segment(name))).await?;
         return if asked.reach.json { print_json(&batch) } else { print(&told::batch(&batch)) };
     }
-    let limit = asked.limit.to_string();
-    let query =
-        query(&[("app", asked.app.as_deref()), ("limit", Some(&limit)), ("cursor", asked.cursor.as_deref())]);
+    let limit = asked.page.limit.to_string();
+    let query = query(&[
+        ("app", asked.app.as_deref()),
+        ("limit", Some(&limit)),
+        ("cursor", asked.page.cursor.as_deref()),
+    ]);
     let page = api.get(&format!("/api/v1/batches?{query}")).await?;
     if asked.reach.json { print_json(&page) } else { print(&told::batches(&page)) }
 }
@@ -77,9 +80,9 @@ pub(super) async fn requests(asked: Requests, file: &Path) -> Result<(), Failed>
         return settle(&id, outcome, &reach, file).await;
     }
     let api = Api::reached(&asked.reach, file)?;
-    let limit = asked.limit.to_string();
+    let limit = asked.page.limit.to_string();
     let state = Some(&*asked.state).filter(|state| *state != "any");
-    let query = query(&[("state", state), ("limit", Some(&limit)), ("cursor", asked.cursor.as_deref())]);
+    let query = query(&[("state", state), ("limit", Some(&limit)), ("cursor", asked.page.cursor.as_deref())]);
     let page = api.get(&format!("/api/v1/requests?{query}")).await?;
     if asked.reach.json { print_json(&page) } else { print(&told::requests(&page)) }
 }

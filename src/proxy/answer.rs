@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -15,6 +16,7 @@ use tokio::sync::mpsc;
 use super::lane::{Broken, Http1, Lane};
 use super::record::Record;
 use super::team_url::Restorer;
+use super::timer::Timer;
 use super::way::Way;
 
 /// Where the bytes come from.
@@ -43,28 +45,36 @@ struct Along {
 pub struct Answer {
     source: Source,
     record: Option<Box<Record>>,
+    pause: Option<Box<Pause>>,
+}
+
+/// How long the upstream may take for the next part.
+struct Pause {
+    longest: Duration,
+    since: Option<Instant>,
+    timer: Timer,
 }
 
 impl Answer {
     /// A body that is here already.
     pub fn whole(bytes: Bytes) -> Self {
-        Self { source: Source::Whole(Some(bytes)), record: None }
+        Self { source: Source::Whole(Some(bytes)), record: None, pause: None }
     }
 
     /// A body that still comes over `lane`, after `first`.
     pub fn along(lane: Box<Http1>, first: Option<Bytes>, way: Arc<Way>) -> Self {
         let along = Along { lane: Some(lane), first, way };
-        Self { source: Source::Along(Box::new(along)), record: None }
+        Self { source: Source::Along(Box::new(along)), record: None, pause: None }
     }
 
     /// A body that comes by itself.
     pub fn apart(body: Incoming) -> Self {
-        Self { source: Source::Apart(body), record: None }
+        Self { source: Source::Apart(body), record: None, pause: None }
     }
 
     /// A body of which `first` was read already.
     pub fn after(first: Bytes, rest: Self) -> Self {
-        Self { source: Source::After(Some(first), Box::new(rest)), record: None }
+        Self { source: Source::After(Some(first), Box::new(rest)), record: None, pause: None }
     }
 
     /// What there is of it, until that is more than `most` bytes, and whether it is all; `None`: it broke off.
@@ -86,13 +96,21 @@ impl Answer {
 
     /// A body that `restorer` changes.
     pub fn restored(restorer: Restorer, body: Self) -> Self {
-        Self { source: Source::Restored(Some(Box::new(restorer)), Box::new(body)), record: None }
+        Self { source: Source::Restored(Some(Box::new(restorer)), Box::new(body)), record: None, pause: None }
     }
 
     /// A body that still comes over `lane`, after `first`; the lane has to get rid of its request too.
     pub fn run_out(lane: Http1, first: Bytes) -> Self {
-        let rest = Self { source: Source::RunOut(lane.run_out()), record: None };
+        let rest = Self { source: Source::RunOut(lane.run_out()), record: None, pause: None };
         if first.is_empty() { rest } else { Self::after(first, rest) }
+    }
+
+    /// Breaks it off when the upstream pauses for longer than `longest`.
+    pub fn pausing_at_most(mut self, longest: Duration) -> Self {
+        if !matches!(self.source, Source::Whole(_)) {
+            self.pause = Some(Box::new(Pause { longest, since: None, timer: Timer::default() }));
+        }
+        self
     }
 
     /// Has `record` told when the body ends.
@@ -102,6 +120,14 @@ impl Answer {
         }
         self.record = Some(record);
         self
+    }
+}
+
+impl Pause {
+    /// Ready once the upstream has paused for too long.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        self.timer.poll(since + self.longest, cx)
     }
 }
 
@@ -161,30 +187,52 @@ fn restore(
     }
 }
 
+impl Source {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self {
+            Self::Whole(bytes) => {
+                let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
+                Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+            }
+            Self::Along(along) => along.poll_data(cx).map(|data| data.map(|data| data.map(Frame::data))),
+            Self::Apart(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Broken::from)))
+            }
+            Self::RunOut(receiver) => {
+                receiver.poll_recv(cx).map(|data| data.map(|data| data.map(Frame::data)))
+            }
+            Self::Restored(restorer, body) => restore(restorer, body, cx),
+            Self::After(first, rest) => match first.take() {
+                Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
+                None => Pin::new(&mut **rest).poll_frame(cx),
+            },
+        }
+    }
+}
+
 impl Body for Answer {
     type Data = Bytes;
     type Error = Broken;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let this = self.get_mut();
-        let frame = match &mut this.source {
-            Source::Whole(bytes) => {
-                return Poll::Ready(
-                    bytes.take().filter(|bytes| !bytes.is_empty()).map(|b| Ok(Frame::data(b))),
-                );
+        let told = matches!(this.source, Source::Whole(_));
+        let frame = match (this.source.poll_frame(cx), &mut this.pause) {
+            (Poll::Ready(frame), pause) => {
+                if let Some(pause) = pause {
+                    pause.since = None;
+                }
+                frame
             }
-            Source::Along(along) => ready!(along.poll_data(cx)).map(|data| data.map(Frame::data)),
-            Source::Apart(body) => {
-                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Broken::from))
+            (Poll::Pending, None) => return Poll::Pending,
+            (Poll::Pending, Some(pause)) => {
+                ready!(pause.poll(cx));
+                // With the connection, which is of no more use.
+                this.source = Source::Whole(None);
+                Some(Err(Broken::Stalled))
             }
-            Source::RunOut(receiver) => ready!(receiver.poll_recv(cx)).map(|data| data.map(Frame::data)),
-            Source::Restored(restorer, body) => ready!(restore(restorer, body, cx)),
-            Source::After(first, rest) => match first.take() {
-                Some(first) => Some(Ok(Frame::data(first))),
-                None => ready!(Pin::new(&mut **rest).poll_frame(cx)),
-            },
         };
-        let Some(record) = &mut this.record else { return Poll::Ready(frame) };
+        let Some(record) = this.record.as_mut().filter(|_| !told) else { return Poll::Ready(frame) };
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {

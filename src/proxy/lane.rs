@@ -4,7 +4,7 @@
 //! along, in its own task. That spares a task switch each way, and an unused connection costs nothing.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
@@ -16,10 +16,10 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::sync::mpsc;
-use tokio::time::Sleep;
 use tokio_util::sync::PollSender;
 
 use super::outgoing::Outgoing;
+use super::timer::Timer;
 use super::way::Route;
 use crate::net::connect::{Connected, Protocol, Stream};
 use crate::net::http1;
@@ -49,7 +49,7 @@ pub struct Http1 {
     pub route: Route,
     /// What is polled.
     pub connection: http1::Connection<Stream, Outgoing>,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Timer,
     _open: Open,
 }
 
@@ -89,6 +89,9 @@ pub enum Broken {
     /// Over HTTP/2.
     #[error(transparent)]
     Http2(#[from] hyper::Error),
+    /// Nothing more came.
+    #[error("the answer's body stopped coming")]
+    Stalled,
 }
 
 impl Lane {
@@ -100,7 +103,7 @@ impl Lane {
         match connected.protocol {
             Protocol::Http1 => {
                 let connection = http1::Connection::new(connected.stream);
-                Ok(Self::Http1(Box::new(Http1 { route, connection, timer: None, _open: open })))
+                Ok(Self::Http1(Box::new(Http1 { route, connection, timer: Timer::default(), _open: open })))
             }
             Protocol::Http2 => {
                 let io = TokioIo::new(connected.stream);
@@ -159,7 +162,7 @@ impl Http1 {
                     error => SendError::Lost(error.into()),
                 }));
             }
-            while poll_timer(timer, patience.until, cx).is_ready() {
+            while timer.poll(patience.until, cx).is_ready() {
                 if patience.is_over() {
                     return Poll::Ready(Err(SendError::Timeout));
                 }
@@ -173,13 +176,19 @@ impl Http1 {
     /// out of what this returns; while nobody takes it, the request goes on all the same.
     pub fn run_out(self) -> mpsc::Receiver<Result<Bytes, Broken>> {
         let (sender, receiver) = mpsc::channel(1);
+        let client = sender.clone();
         let mut sender = PollSender::new(sender);
         tokio::spawn(async move {
             let Self { mut connection, _open, .. } = self;
-            if poll_fn(|cx| poll_pass(&mut connection, &mut sender, cx)).await.is_err() {
-                return;
+            let passed = poll_fn(|cx| poll_pass(&mut connection, &mut sender, cx));
+            tokio::select! {
+                biased;
+                () = client.closed() => return,
+                passed = passed => if passed.is_err() {
+                    return;
+                },
             }
-            drop(sender);
+            drop((sender, client));
             let rest = poll_fn(|cx| connection.poll_request(cx));
             if !matches!(tokio::time::timeout(RUN_OUT, rest).await, Ok(Ok(()))) {
                 tracing::debug!("a request broke off after its answer");
@@ -196,7 +205,7 @@ fn poll_pass(
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Gone>> {
     loop {
-        // What comes of it shows where the answer ends, or does not.
+        // What comes of it, the answer's body tells.
         let _ = connection.poll_request(cx);
         ready!(sender.poll_reserve(cx)).map_err(|_| Gone)?;
         let Some(data) = ready!(connection.poll_data(cx)) else { return Poll::Ready(Ok(())) };
@@ -210,23 +219,6 @@ fn poll_pass(
 
 /// The client is gone, or the server.
 struct Gone;
-
-/// One timer serves all requests of a connection: it is not set anew for each, which would cost a lock,
-/// but only looks, when it goes off, whether it was meant.
-fn poll_timer(timer: &mut Option<Pin<Box<Sleep>>>, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
-    let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until.into())));
-    if timer.deadline().into_std() > until {
-        timer.as_mut().reset(until.into());
-    }
-    while timer.as_mut().poll(cx).is_ready() {
-        if Instant::now() >= until {
-            timer.as_mut().reset(until.into());
-            return Poll::Ready(());
-        }
-        timer.as_mut().reset(until.into());
-    }
-    Poll::Pending
-}
 
 fn failed(mut error: TrySendError<Request<Outgoing>>) -> SendError {
     match error.take_message() {

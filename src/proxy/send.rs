@@ -98,7 +98,8 @@ async fn send(attempt: Attempt) -> Result<Sent, Failed> {
             ticket.succeeded();
             observe_clock(&response, &call.worker, &way, started);
             headers::strip_hop_by_hop(response.headers_mut());
-            return Ok(Sent { call, response });
+            let pause = call.worker.running.settings.limits.body_idle_timeout;
+            return Ok(Sent { call, response: response.map(|answer| answer.pausing_at_most(pause)) });
         }
         Err(error) => error,
     };

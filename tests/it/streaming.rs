@@ -62,6 +62,22 @@ async fn an_answer_may_come_before_the_upload_is_through() {
 }
 
 #[tokio::test]
+async fn a_client_that_goes_away_after_an_early_head_leaves_nothing_behind() {
+    let upstream = Upstream::by_hand();
+    let gateway = Gateway::to(&upstream).with("upstream: {extra_paths: [/extra]}").start();
+    let mut line = gateway.line().await;
+    line.send(format!("POST /extra HTTP/1.1\r\nhost: g\r\ncontent-length: {}\r\n\r\n", 4 * MIB)).await;
+    line.send(bytes(1000)).await;
+    let mut server = upstream.accept().await;
+    server.head().await.unwrap();
+    server.send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{").await;
+    assert!(line.head().await.unwrap().starts_with("HTTP/1.1 200"));
+    drop(line);
+    server.rest().await;
+    gateway.counts(r#"xinyao_upstream_connections{source_ip="any",state="active"}"#, 0.0).await;
+}
+
+#[tokio::test]
 async fn an_upload_that_the_saas_does_not_take_waits_at_the_client() {
     let upstream = Upstream::by_hand();
     let gateway = Binary::run(Gateway::to(&upstream).with("limits: {max_body: 1GiB}"));
@@ -190,6 +206,26 @@ async fn a_client_that_goes_away_in_a_download_cancels_it() {
     drop(line);
     server.closed().await;
     gateway.counts(r#"xinyao_in_flight{app="crm"}"#, 0.0).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_stops_coming_is_broken_off() {
+    let upstream = Upstream::by_hand();
+    let gateway = Gateway::to(&upstream).with("limits: {body_idle_timeout: 200ms}").start();
+    let mut line = gateway.line().await;
+    line.send(get("/coeus/a.wav").to_bytes()).await;
+    let mut server = upstream.accept().await;
+    server.request().await.unwrap();
+    server.send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nabc").await;
+    assert!(line.head().await.unwrap().starts_with("HTTP/1.1 200"));
+    assert_eq!(line.rest().await, b"abc");
+    server.closed().await;
+    gateway
+        .counts(
+            r#"xinyao_requests_total{app="crm",endpoint="recordings",status="200",outcome="upstream_error"}"#,
+            1.0,
+        )
+        .await;
 }
 
 #[tokio::test]

@@ -25,7 +25,14 @@ pub(super) struct Outbox<B> {
     body: Option<B>,
     framing: Framing,
     written: bool,
-    failed: bool,
+    failed: Option<Failed>,
+}
+
+/// Why nothing more is written, for as long as anybody asks.
+#[derive(Debug, Clone, Copy)]
+enum Failed {
+    Body,
+    Io,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +62,7 @@ impl<B> Default for Outbox<B> {
             body: None,
             framing: Framing::Length(0),
             written: false,
-            failed: false,
+            failed: None,
         }
     }
 }
@@ -81,7 +88,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outbox<B> {
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.body.is_none() && self.is_flushed() && !self.failed
+        self.body.is_none() && self.is_flushed() && self.failed.is_none()
     }
 
     fn is_flushed(&self) -> bool {
@@ -97,11 +104,17 @@ impl<B: Body<Data = Bytes> + Unpin> Outbox<B> {
         if self.is_done() {
             return Poll::Ready(Ok(()));
         }
-        if self.failed {
-            return Poll::Ready(Err(Stopped::Io(io::ErrorKind::BrokenPipe.into())));
+        match self.failed {
+            None => {}
+            Some(Failed::Body) => return Poll::Ready(Err(Stopped::Body)),
+            Some(Failed::Io) => return Poll::Ready(Err(Stopped::Io(io::ErrorKind::BrokenPipe.into()))),
         }
         let stopped = ready!(self.poll_write_all(io, cx));
-        self.failed = stopped.is_err();
+        self.failed = match &stopped {
+            Ok(()) => None,
+            Err(Stopped::Body) => Some(Failed::Body),
+            Err(Stopped::Unsent | Stopped::Io(_)) => Some(Failed::Io),
+        };
         Poll::Ready(stopped)
     }
 

@@ -73,6 +73,16 @@ fn a_stream_of_unknown_length_is_chunked() {
 }
 
 #[test]
+fn a_body_that_failed_fails_the_answer_whoever_asked_first() {
+    let body = Parts { parts: VecDeque::from([None]), length: Some(3) };
+    let mut connection = asked(Script::saying(OK).waiting(), &Method::POST, Payload::Stream(body));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(connection.poll_head(&mut cx).is_ready());
+    assert!(matches!(connection.poll_request(&mut cx), Poll::Ready(Err(Error::Body))));
+    assert!(matches!(connection.poll_data(&mut cx), Poll::Ready(Some(Err(Error::Body)))));
+}
+
+#[test]
 fn what_was_not_written_comes_back() {
     let body = Parts::of(&[b"abc"], Some(3));
     let script = Script { takes: VecDeque::new(), ..Script::saying(b"") };
