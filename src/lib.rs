@@ -7,10 +7,12 @@
 //! [`net::listen`] accepts a connection on one of the worker threads, and [`proxy`] takes each
 //! request through its stack, from the first line to the last: it gets an id, its app is told from
 //! address and token, its path from the one table of [`xinyao::endpoint`], its limits admit it, its
-//! body is capped and looked through for tenants; what must not be sent twice is written down in [`store`];
-//! then, once per attempt, it is signed by
-//! [`xinyao::signature`] and sent over a pooled connection of [`net::connect`]. The answer's `code`
-//! is read as it streams by, and the record of it all is written when the last byte has left.
+//! body is capped and looked through for tenants, and held to the document ([`xinyao::checks`]). What
+//! must not be sent twice is written down in [`store`] first; a task's `team_url` gives way to a callback
+//! URL. Then, once per attempt, it is signed by [`xinyao::signature`] and sent by [`net::http1`] over a
+//! pooled connection that [`net::connect`] made. What an outnum was answered with is
+//! written down for the [`ledger`]; the answer's `code` is read as it streams by, and the record of it all
+//! is written when the last byte has left.
 //!
 //! # A callback's way
 //!
@@ -24,16 +26,17 @@
 //! | room | what it is | imports |
 //! | --- | --- | --- |
 //! | [`xinyao`] | the SaaS's contract, without IO | nothing of ours |
-//! | [`net`] | sockets: listening, connecting, headers | nothing of ours |
+//! | [`net`] | sockets: listening, connecting, HTTP/1.1 to servers, headers | nothing of ours |
 //! | [`telemetry`] | logs, metrics, masking | nothing of ours |
-//! | [`store`] | the segment log and its index | `xinyao` |
+//! | [`store`] | the segment log and its index; requests, addresses and batches | `xinyao` |
 //! | [`proxy`] | the request's way | `xinyao`, `net`, `telemetry`, `store`'s traits |
 //! | [`hub`] | the callback's way | `xinyao`, `net`, `telemetry`, `store`'s traits |
 //! | [`ledger`] | batches: what was submitted against what came back | `xinyao`, `store`'s traits |
-//! | [`admin`] | the operators' listener | `telemetry`, `store`'s query traits, handles given by `app` |
+//! | [`admin`] | the operators' listener | `xinyao`, `telemetry`, `store`'s query traits, handles given by `app` |
 //! | [`sandbox`] | a stand-in SaaS | `xinyao`, `net` |
-//! | [`config`] | the file, and what it means | each room's `Settings` |
-//! | [`app`], [`cli`] | composition, and the command line | all |
+//! | [`config`] | the file, and what it means | `xinyao`, each room's `Settings` |
+//! | [`app`] | composition | all but `sandbox`, `cli` |
+//! | [`cli`] | the command line | all but `ledger` |
 //!
 //! `tests/it/rooms.rs` holds the `use crate::` lines to this table.
 

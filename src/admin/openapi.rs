@@ -58,7 +58,7 @@ pub fn document() -> Value {
             "schemas": parts.schemas,
             "responses": parts.responses,
             "headers": headers(),
-            "parameters": { "RequestId": request_id_parameter() },
+            "parameters": parameters(),
             "securitySchemes": {
                 endpoints::SECURITY: {
                     "type": "http",
@@ -92,15 +92,31 @@ fn headers() -> Value {
         },
         "Authenticate": text("How to name the app's token (RFC 9110 §11.6.1)."),
         "Allow": text("The methods that this path takes."),
+        "IdempotencyReplayed": {
+            "description": "The answer is that of an earlier request with the same key. Absent otherwise.",
+            "schema": { "type": "string", "enum": ["true"] },
+        },
     })
 }
 
-fn request_id_parameter() -> Value {
+fn parameters() -> Value {
+    let header = |name: &str, description: &str, schema: Value| json!({ "name": name, "in": "header", "description": description, "schema": schema });
     json!({
-        "name": "x-request-id",
-        "in": "header",
-        "description": "Kept for the answer and the log if it is at most 128 visible ASCII characters.",
-        "schema": { "type": "string", "pattern": "^[!-~]{1,128}$" },
+        "RequestId": header(
+            "x-request-id",
+            "Kept for the answer and the log if it is at most 128 visible ASCII characters.",
+            json!({ "type": "string", "pattern": "^[!-~]{1,128}$" }),
+        ),
+        "IdempotencyKey": header(
+            "Idempotency-Key",
+            "Names the request: it is answered once, and each further try with the key has that answer for 24 hours.",
+            json!({ "type": "string", "pattern": "^[!-~]{1,255}$" }),
+        ),
+        "Force": header(
+            "X-Gateway-Force",
+            "Send it although it may have been sent before: people may be called twice.",
+            json!({ "type": "string", "enum": ["true"] }),
+        ),
     })
 }
 

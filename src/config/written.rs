@@ -25,7 +25,7 @@ pub(super) use special::{GlobalRate, SourceIps};
 record! {
     /// Everything.
     struct File {
-        /// Where the three listeners listen. A change needs a restart.
+        /// Where the three listeners listen.
         listen: Listen = "{}",
         /// The operators' listener.
         admin: Admin = "{}",
@@ -53,7 +53,7 @@ record! {
         subscribers: Vec<At<Subscriber>> = "[]",
         /// Who answers when the SaaS asks what to say to an inbound call. The first entry whose apps match serves.
         inbound_query: Vec<At<Inbound>> = "[{}]",
-        /// Where callbacks are kept. A change needs a restart.
+        /// Where callbacks are kept.
         store: Store = "{}",
         /// Logs.
         log: Log = "{}",

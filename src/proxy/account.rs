@@ -36,7 +36,7 @@ pub fn begin(request: Request<Incoming>, worker: &Arc<Worker>, peer: Peer) -> Bo
     let (head, body) = request.into_parts();
     let mut record = record(request_id(&head.headers), worker, peer);
     record.method = Some(head.method.clone());
-    record.uri = worker.running.log_access.then(|| head.uri.clone());
+    record.path = head.uri.path_and_query().filter(|_| worker.running.log_access).cloned();
     Box::new(Call { head, body: Outgoing::Raw(body), worker: Arc::clone(worker), record })
 }
 
@@ -61,7 +61,7 @@ fn record(id: HeaderValue, worker: &Arc<Worker>, peer: Peer) -> Box<Record> {
         app: Arc::clone(&worker.nobody),
         target: None,
         method: None,
-        uri: None,
+        path: None,
         standing: None,
         entered: Entered::default(),
         waited: Duration::ZERO,

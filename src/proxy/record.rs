@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, StatusCode};
 
 use super::answer_code::CodeReader;
 use super::app::App;
@@ -33,8 +34,8 @@ pub struct Record {
     pub target: Option<Target>,
     /// Its method; none, where it was no request.
     pub method: Option<Method>,
-    /// Its target as sent; kept for the access log alone.
-    pub uri: Option<Uri>,
+    /// Where it goes; kept for the access log alone, which has the path of it and never the query.
+    pub path: Option<PathAndQuery>,
     /// How near it came to its limits.
     pub standing: Option<Standing>,
     /// Where it counts as under way; it leaves when this is dropped, so that an answer that is being
@@ -139,9 +140,8 @@ impl Record {
 
     fn log(&self, took: Duration) {
         let target = self.target.map_or("none", Target::name);
-        let path = self.uri.as_ref().map_or_else(String::new, Uri::to_string);
-        let masked = self.worker.running.mask_numbers;
-        let path = if masked { mask::numbers(&path) } else { path.as_str().into() };
+        let path = self.path.as_ref().map_or("", PathAndQuery::path);
+        let path = if self.worker.running.mask_numbers { mask::numbers(path) } else { path.into() };
         tracing::info!(
             target: log::ACCESS,
             id = self.id.to_str().unwrap_or_default(),

@@ -96,14 +96,27 @@ fn operation(spec: &Spec) -> Value {
         "summary": spec.summary,
         "description": format!("{target} {twice}"),
         "security": security(),
-        "parameters": [component("parameters", "RequestId")],
+        "parameters": parameters(spec),
         "requestBody": { "required": true, "content": request_content(spec) },
         "responses": responses(&refusals_of(spec), [("200", json!({
             "description": "The SaaS's answer. The call succeeded if `code` is 0.",
-            "headers": answers_headers(),
+            "headers": good_answers_headers(spec),
             "content": json_of(&answer_name(spec)),
         }))]),
     })
+}
+
+fn parameters(spec: &Spec) -> Vec<Value> {
+    let guard: &[&str] = if is_guarded(spec) { &["IdempotencyKey", "Force"] } else { &[] };
+    ["RequestId"].iter().chain(guard).map(|name| component("parameters", name)).collect()
+}
+
+fn good_answers_headers(spec: &Spec) -> Map<String, Value> {
+    let mut headers = answers_headers();
+    if is_guarded(spec) {
+        headers.insert("idempotency-replayed".to_owned(), component("headers", "IdempotencyReplayed"));
+    }
+    headers
 }
 
 fn answers_headers() -> Map<String, Value> {
@@ -173,9 +186,13 @@ fn recordings() -> Value {
     })
 }
 
-/// A duplicate can only be of what calls people.
+/// Whether it must not be sent twice by accident.
+fn is_guarded(spec: &Spec) -> bool {
+    matches!(spec.endpoint, Endpoint::AddTask | Endpoint::Outnum)
+}
+
 fn refusals_of(spec: &Spec) -> Vec<u16> {
-    let guarded = matches!(spec.endpoint, Endpoint::AddTask | Endpoint::Outnum);
+    let guarded = is_guarded(spec);
     let statuses = refusals::WITH_BODY.iter().copied();
     statuses.filter(|status| guarded || *status != refusals::DUPLICATE).collect()
 }

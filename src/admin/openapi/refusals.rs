@@ -19,7 +19,13 @@ const fn refusal(status: u16, code: i64, reason: &'static str, when: &'static st
 
 /// All of them.
 pub(super) const TABLE: [Refusal; 19] = [
-    refusal(400, -40001, "invalid_request", "a check failed, or the HTTP is malformed"),
+    refusal(
+        400,
+        -40001,
+        "invalid_request",
+        "a check failed, the HTTP is malformed or ends early, `Idempotency-Key` is not one of 1 to 255 visible \
+         ASCII characters, or a `team_url` is where the gateway may not call or cannot be kept",
+    ),
     refusal(
         401,
         -40101,
@@ -41,7 +47,7 @@ pub(super) const TABLE: [Refusal; 19] = [
         DUPLICATE,
         -40901,
         "duplicate_request",
-        "the same was sent before, is under way, or may have been sent",
+        "the same was sent before, is under way, or may have been sent; or another request had the key",
     ),
     refusal(413, -41301, "body_too_large", "the body is over limits.max_body"),
     refusal(414, -41401, "target_too_long", "path and query are too long"),

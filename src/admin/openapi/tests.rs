@@ -228,6 +228,21 @@ fn refusals_are_told_by_header_and_code() {
 }
 
 #[test]
+fn what_must_not_be_sent_twice_takes_a_key() {
+    let document = document();
+    for spec in &TABLE {
+        let operation = &document["paths"][spec.path]["post"];
+        let guarded = ["addtask", "outnum"].contains(&spec.name);
+        for name in ["IdempotencyKey", "Force"] {
+            let taken = operation["parameters"].as_array().unwrap().contains(&component("parameters", name));
+            assert_eq!(taken, guarded, "{} {name}", spec.name);
+        }
+        let replayed = operation["responses"]["200"]["headers"].get("idempotency-replayed");
+        assert_eq!(replayed.is_some(), guarded, "{}", spec.name);
+    }
+}
+
+#[test]
 fn only_health_and_readiness_are_open() {
     let document = document();
     let admin = operations(&document).into_iter().filter(|(_, _, operation)| operation["tags"][0] == "admin");

@@ -11,7 +11,7 @@ record! {
         path: FilePath = "data/gateway.db",
         /// `postgresql://…`: the store that all replicas share. Has no effect yet.
         postgres: Option<PostgresUrl> = "",
-        /// This replica's name in the cluster.
+        /// This replica's name in the cluster. Has no effect yet.
         replica: String = "${HOSTNAME:-gateway}",
         /// How long events are kept. Dead letters are kept 30 days.
         retention: Timeout = "7d",
@@ -27,7 +27,7 @@ record! {
         level: LogLevel = "info",
         /// Whether each request has its line.
         access: bool = "true",
-        /// Whether phone numbers are masked in logs, console and API: `138****8000`.
+        /// Whether phone numbers are masked in logs and API: `138****8000`.
         mask_numbers: bool = "true",
     }
 }
