@@ -10,9 +10,9 @@
 //! body is capped and looked through for tenants, and held to the document ([`xinyao::checks`]). What
 //! must not be sent twice is written down in [`store`] first; a task's `team_url` gives way to a callback
 //! URL. Then, once per attempt, it is signed by [`xinyao::signature`] and sent by [`net::http1`] over a
-//! pooled connection that [`net::connect`] made. What an outnum was answered with is
-//! written down for the [`ledger`]; the answer's `code` is read as it streams by, and the record of it all
-//! is written when the last byte has left.
+//! pooled connection that [`net::connect`] made. What an outnum was answered with is written down for the
+//! [`ledger`]; the answer's `code` is read as it streams by, and the record of it all is written when the
+//! last byte has left.
 //!
 //! # A callback's way
 //!

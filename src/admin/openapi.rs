@@ -109,7 +109,7 @@ fn parameters() -> Value {
         ),
         "IdempotencyKey": header(
             "Idempotency-Key",
-            "Names the request: it is answered once, and each further try with the key has that answer for 24 hours.",
+            "Names the request: it is carried out once, and each further try has that answer for 24 hours.",
             json!({ "type": "string", "pattern": "^[!-~]{1,255}$" }),
         ),
         "Force": header(

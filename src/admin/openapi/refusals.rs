@@ -24,7 +24,7 @@ pub(super) const TABLE: [Refusal; 19] = [
         -40001,
         "invalid_request",
         "a check failed, the HTTP is malformed or ends early, `Idempotency-Key` is not one of 1 to 255 visible \
-         ASCII characters, or a `team_url` is where the gateway may not call or cannot be kept",
+         ASCII characters, or `team_url` is there twice or is where the gateway may not call",
     ),
     refusal(
         401,
