@@ -134,7 +134,7 @@ record! {
         max_header_size: Size = "64KiB",
         /// From a connection's first byte to the end of a request's head.
         header_timeout: Timeout = "10s",
-        /// Longest pause between two parts of a body.
+        /// Longest pause between two parts of a body, the client's or the upstream's.
         body_idle_timeout: Timeout = "30s",
     }
 }
