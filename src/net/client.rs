@@ -1,7 +1,7 @@
 //! A bounded HTTP/1.1 client for internal services: subscribers and responders.
 //!
-//! Redirects are not followed, nothing is tried again but on a kept connection that the server had closed
-//! by then, and no more of an answer is read than the caller asks for. Deadlines are the caller's: every
+//! Redirects are not followed, nothing is sent twice (a kept connection that turns out closed before anything
+//! was written to it is replaced), and no more of an answer is read than the caller asks for. Deadlines are the caller's: every
 //! future here may be dropped, and the connection goes with it.
 
 mod pool;
@@ -18,7 +18,7 @@ use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
 
 use self::pool::{Kept, Pool};
@@ -106,13 +106,14 @@ impl Client {
     pub async fn send(&self, request: Request<Bytes>) -> Result<Reply, ClientError> {
         let origin = origin(request.uri()).ok_or(ClientError::Url)?;
         if let Some(kept) = self.0.pool.take(&origin) {
-            // The server may have closed it just now, which says nothing about the server.
-            if let Ok(reply) = self.exchange(kept, &origin, &request).await {
-                return Ok(reply);
+            match self.exchange(kept, &origin, &request).await {
+                // The server had closed it just then, which says nothing about the server.
+                Err(unsent) if unsent.message().is_some() => {}
+                exchanged => return exchanged.map_err(broke_off),
             }
         }
         let fresh = self.connect(&origin).await?;
-        self.exchange(fresh, &origin, &request).await.map_err(ClientError::Exchange)
+        self.exchange(fresh, &origin, &request).await.map_err(broke_off)
     }
 
     async fn exchange(
@@ -120,8 +121,9 @@ impl Client {
         mut connection: Kept,
         origin: &Origin,
         request: &Request<Bytes>,
-    ) -> Result<Reply, hyper::Error> {
-        let (head, body) = connection.sender.send_request(on_the_wire(origin, request)).await?.into_parts();
+    ) -> Result<Reply, TrySendError<Request<Full<Bytes>>>> {
+        let sending = connection.sender.try_send_request(on_the_wire(origin, request));
+        let (head, body) = sending.await?.into_parts();
         Ok(Reply {
             status: head.status,
             headers: head.headers,
@@ -165,6 +167,10 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").finish_non_exhaustive()
     }
+}
+
+fn broke_off<T>(error: TrySendError<T>) -> ClientError {
+    ClientError::Exchange(error.into_error())
 }
 
 /// Where an absolute URI leads.

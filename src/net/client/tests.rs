@@ -37,8 +37,7 @@ async fn a_connection_is_used_again_and_a_closed_one_replaced() {
         assert!(text.starts_with("POST /hook?x=1 HTTP/1.1\r\n"), "{text}");
         assert!(text.contains(&format!("host: {address}\r\n")), "{text}");
         first.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
-        // It reads the second and goes away.
-        request(&mut first).await;
+        // A moment later it has had enough.
         drop(first);
         let (mut second, _) = listener.accept().await.unwrap();
         request(&mut second).await;
@@ -52,6 +51,28 @@ async fn a_connection_is_used_again_and_a_closed_one_replaced() {
     assert!(reply.read(1024).await.unwrap());
     assert_eq!((reply.status.as_u16(), reply.begun()), (204, &b""[..]));
     server.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_written_is_not_sent_again() {
+    let (listener, address) = listener().await;
+    let server = tokio::spawn(async move {
+        let (mut kept, _) = listener.accept().await.unwrap();
+        request(&mut kept).await;
+        kept.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        // It reads the second, and resets the connection.
+        assert!(!request(&mut kept).await.is_empty());
+        kept.set_zero_linger().unwrap();
+        drop(kept);
+        listener
+    });
+    let client = Client::new().unwrap();
+    assert!(client.send(post(address)).await.unwrap().read(1024).await.unwrap());
+    let reset = client.send(post(address)).await;
+    assert!(matches!(reset, Err(ClientError::Exchange(_))), "{reset:?}");
+    // A second POST would have connected by now.
+    let another = server.await.unwrap().into_std().unwrap().accept();
+    assert!(another.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
 }
 
 #[tokio::test]
