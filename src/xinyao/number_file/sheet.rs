@@ -161,7 +161,10 @@ impl Handler for Sheet {
             }
             (true, b"c") => self.end_cell(),
             (closes, b"v" | b"t") => self.in_value = !closes && !is_empty(tag),
-            (true, b"sheetData") => self.done = true,
+            (true, b"sheetData") => {
+                self.end_row();
+                self.done = true;
+            }
             _ => {}
         }
     }
@@ -175,6 +178,8 @@ impl Handler for Sheet {
 
 impl Sheet {
     fn begin_row(&mut self, tag: &[u8]) {
+        // One that was not closed counts too, or rows had no end.
+        self.end_row();
         let named = attribute(tag, "r").and_then(|row| std::str::from_utf8(row).ok()?.parse().ok());
         self.row = named.unwrap_or_else(|| self.row.saturating_add(1)).max(HEADER + 1);
         (self.filled, self.judged, self.next_column) = (false, false, 0);

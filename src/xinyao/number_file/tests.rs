@@ -175,6 +175,14 @@ fn workbooks_as_they_should_not_be() {
 }
 
 #[test]
+fn rows_that_are_never_closed_count() {
+    let rows = |count| format!("{HEAD}{}", "<row><c t=\"s\"><v>2</v></c>".repeat(count));
+    book(&rows(3), SHARED, Some(3), &[]);
+    let verdict = read(Some(Format::Excel), &workbook(&rows(150_001), SHARED), &[]);
+    assert_eq!(verdict, Verdict { rows: None, failures: vec![too_many_rows()] });
+}
+
+#[test]
 fn what_is_no_workbook() {
     let good = workbook(HEAD, SHARED);
     for broken in [&good[..good.len() - 30], &archive(&[("a.txt", b"x")]), b"PK\x03\x04"] {
