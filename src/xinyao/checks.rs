@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 pub use form::Form;
-pub use json::{BODY, json};
+pub use json::{BODY, json, mend};
 
 use super::endpoint::{Field, Kind, Need};
 
@@ -123,17 +123,22 @@ struct Present {
     /// By position in the table's row.
     there: u32,
     seen: u32,
+    repeated: u32,
     /// A field of choices, and which was taken.
     chosen: Option<(&'static str, &'static str)>,
 }
 
 impl Present {
-    /// A field came; fails where it did before.
-    fn see(&mut self, at: usize, field: &'static Field, failures: &mut Vec<Failure>) {
-        if self.seen & (1 << at) != 0 {
+    /// A field came. Told is whether for the first time: only then its value is judged. So failures are few,
+    /// however often a field is repeated.
+    fn see(&mut self, at: usize, field: &'static Field, failures: &mut Vec<Failure>) -> bool {
+        let first = self.seen & (1 << at) == 0;
+        if !first && self.repeated & (1 << at) == 0 {
+            self.repeated |= 1 << at;
             failures.push(Failure::new(field.name, Check::Repeated, "is given more than once; give it once"));
         }
         self.seen |= 1 << at;
+        first
     }
 
     /// It has a value.

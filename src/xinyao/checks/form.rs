@@ -51,8 +51,9 @@ impl Form {
         self.end_part();
         let Some(at) = self.fields.iter().position(|field| field.name == name) else { return };
         let field = &self.fields[at];
-        let again = self.present.seen & (1 << at) != 0;
-        self.present.see(at, field, &mut self.failures);
+        if !self.present.see(at, field, &mut self.failures) {
+            return;
+        }
         if is_file(field) != as_file {
             let msg = if as_file {
                 "is sent as a file; send it as a text field, without a filename"
@@ -61,11 +62,11 @@ impl Form {
             };
             self.present.has(at, field, None);
             self.failures.push(Failure::new(field.name, Check::Type, msg));
-        } else if as_file && !again {
+        } else if as_file {
             self.present.has(at, field, None);
             self.part = Part::File;
             self.has_file = true;
-        } else if !as_file {
+        } else {
             self.part = Part::Text(at);
         }
     }

@@ -43,15 +43,17 @@ fn read(fields: &'static [Field], body: &[u8]) -> Result<Vec<Failure>, Failure> 
 }
 
 /// The example of §10.3 has backslashes inside `ring_asr_code` that make it no JSON; whoever took it over
-/// is not told of them. `None`: that is not what is wrong.
-fn mend(body: &[u8]) -> Option<Vec<u8>> {
+/// is not told of them. Blanks take their place, so that all else stays where it is. `None`: that is not what
+/// is wrong.
+pub fn mend(body: &[u8]) -> Option<Vec<u8>> {
     let key = memchr::memmem::find(body, b"\"ring_asr_code\"")?;
     let start = key + memchr::memchr(b'[', &body[key..])?;
     let end = start + memchr::memchr(b']', &body[start..])?;
-    let list = body[start..end].iter().copied().filter(|byte| *byte != b'\\');
-    let mended: Vec<u8> =
-        body[..start].iter().copied().chain(list).chain(body[end..].iter().copied()).collect();
-    (mended.len() < body.len()).then_some(mended)
+    let mut mended = body.to_vec();
+    for byte in mended[start..end].iter_mut().filter(|byte| **byte == b'\\') {
+        *byte = b' ';
+    }
+    (mended != body).then_some(mended)
 }
 
 /// The top level.
@@ -75,7 +77,10 @@ impl<'de> Visitor<'de> for Object<'_> {
                 continue;
             };
             let field = &self.fields[at];
-            present.see(at, field, self.failures);
+            if !present.see(at, field, self.failures) {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
             if let Some(chosen) = map.next_value_seed(Value { field, failures: self.failures })? {
                 present.has(at, field, chosen);
             }

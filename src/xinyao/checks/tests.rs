@@ -198,6 +198,24 @@ fn every_failure_is_told() {
 }
 
 #[test]
+fn a_field_that_is_repeated_is_told_of_once() {
+    let body = format!("{{{}\"cmd\":1}}", "\"cmd\":1,".repeat(1000));
+    let failures = told(&json(Endpoint::BotdmTrigger, body.as_bytes()));
+    assert_eq!(failures, ["cmd type", "cmd repeated", "sid required"]);
+    let mut form = Form::new(Endpoint::Outnum);
+    for as_file in [false, true] {
+        for _ in 0..1000 {
+            form.part("call_count", as_file);
+            form.data(b"x");
+            form.part("file", !as_file);
+        }
+    }
+    let told = told(&form.finish(true, None));
+    assert_eq!(told.iter().filter(|told| told.starts_with("call_count")).count(), 2, "{told:?}");
+    assert!(told.len() < 10, "{told:?}");
+}
+
+#[test]
 fn bodies_that_are_no_object() {
     for body in
         ["", " ", "[]", "7", "\"x\"", "{", "{\"app_id\":\"1\",}", "{}{}", "\u{feff}{}", "app_id=1", "{'a':1}"]
