@@ -1,6 +1,7 @@
 //! A request's body on its way to the upstream.
 
 mod progress;
+mod room;
 mod supply;
 mod watched;
 
@@ -13,6 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 pub use self::progress::Progress;
+pub use self::room::{Room, Share};
 pub use self::supply::{Spool, Supply};
 pub use self::watched::{Observer, Rules, Watched};
 use crate::net::http1::Payload;

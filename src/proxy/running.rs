@@ -9,6 +9,7 @@ use super::clock::Clock;
 use super::in_flight::InFlight;
 use super::limits::GlobalLimit;
 use super::metrics::{Gauge, Reading, Slots};
+use super::outgoing::Room;
 use super::settings::Settings;
 use super::source::Sources;
 use super::team_url::TeamUrls;
@@ -47,6 +48,8 @@ pub struct Running {
     pub ledger: Arc<dyn Ledger>,
     /// What stands for the callback addresses of tasks; none: they are left alone.
     pub team_urls: Option<Arc<dyn TeamUrls>>,
+    /// Where uploads wait.
+    pub spools: Room,
     /// Whether there is an access log.
     pub log_access: bool,
     /// Whether phone numbers in it are masked.
@@ -116,6 +119,7 @@ impl Running {
             once,
             ledger,
             team_urls,
+            spools: Room::new(settings.limits.max_body_bytes),
             log_access: log.on,
             mask_numbers: log.mask_numbers,
             draining: AtomicBool::new(false),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::proxy::outgoing::Observer;
+use crate::proxy::outgoing::{Observer, Room, Share};
 use crate::proxy::refusal::Refusal;
 use crate::proxy::tenant::Parts;
 use crate::xinyao::Endpoint;
@@ -28,13 +28,14 @@ pub struct Follow {
     form: Option<Form>,
     /// Where workbooks are copied to while they stream by; they can be read only when they are whole.
     folder: PathBuf,
+    room: Room,
     copy: Copy,
     verdict: Arc<Mutex<State>>,
 }
 
 enum Copy {
     None,
-    Begun(File),
+    Begun(File, Share),
     Failed,
 }
 
@@ -54,10 +55,11 @@ pub enum State {
 }
 
 impl Follow {
-    /// Follows an upload to `endpoint`; workbooks are copied into `folder`.
-    pub fn new(endpoint: Endpoint, folder: PathBuf) -> (Self, Verdict) {
+    /// Follows an upload to `endpoint`; workbooks are copied into `folder`, as far as there is room.
+    pub fn new(endpoint: Endpoint, folder: PathBuf, room: Room) -> (Self, Verdict) {
         let (state, verdict) = Verdict::new();
-        (Self { form: Some(Form::new(endpoint)), folder, copy: Copy::None, verdict: state }, verdict)
+        let form = Some(Form::new(endpoint));
+        (Self { form, folder, room, copy: Copy::None, verdict: state }, verdict)
     }
 
     /// The upload has ended.
@@ -68,7 +70,7 @@ impl Follow {
     fn judge(&mut self, whole: bool) {
         let Some(form) = self.form.take() else { return };
         let state = match std::mem::replace(&mut self.copy, Copy::None) {
-            Copy::Begun(file) if whole && form.wants_xlsx() => State::Reading(read(form, file)),
+            Copy::Begun(file, share) if whole && form.wants_xlsx() => State::Reading(read(form, file, share)),
             Copy::Failed if whole => State::Uncopied,
             _ => State::Found(form.finish(whole, None)),
         };
@@ -82,11 +84,13 @@ impl Follow {
     fn keep(&mut self, bytes: &[u8]) {
         let written = match &mut self.copy {
             Copy::None => tempfile::tempfile_in(&self.folder).and_then(|mut file| {
+                let mut share = self.room.share();
+                share.grow(bytes.len())?;
                 file.write_all(bytes)?;
-                self.copy = Copy::Begun(file);
+                self.copy = Copy::Begun(file, share);
                 Ok(())
             }),
-            Copy::Begun(file) => file.write_all(bytes),
+            Copy::Begun(file, share) => share.grow(bytes.len()).and_then(|()| file.write_all(bytes)),
             Copy::Failed => return,
         };
         if let Err(error) = written {
@@ -97,13 +101,20 @@ impl Follow {
 }
 
 /// Reads a workbook, on a thread that may be busy.
-fn read(form: Form, file: File) -> oneshot::Receiver<Vec<Failure>> {
-    let (found, finding) = oneshot::channel();
+fn read(form: Form, file: File, share: Share) -> oneshot::Receiver<Vec<Failure>> {
+    let (mut found, finding) = oneshot::channel();
     tokio::spawn(async move {
-        let Ok(_permit) = WORKBOOKS.acquire().await else { return };
-        let verdict = tokio::task::spawn_blocking(move || number_file::xlsx(file)).await;
+        // The file goes when nobody waits for it any more: else those that wait here would have no bound.
+        let permit = tokio::select! {
+            () = found.closed() => return,
+            permit = WORKBOOKS.acquire() => permit,
+        };
+        if permit.is_err() || found.is_closed() {
+            return;
+        }
+        let verdict = tokio::task::spawn_blocking(move || (number_file::xlsx(file), share)).await;
         // Nobody may be waiting any more.
-        drop(found.send(form.finish(true, verdict.ok())));
+        drop(found.send(form.finish(true, verdict.ok().map(|(verdict, _)| verdict))));
     });
     finding
 }
@@ -161,5 +172,54 @@ impl Verdict {
             }
             State::Streaming | State::Uncopied => Err(Refusal::Unspooled),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_workbook_is_copied_as_far_as_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let room = Room::of(100);
+        let follow = |size: usize| {
+            let (mut follow, verdict) = Follow::new(Endpoint::Outnum, folder.path().into(), room.clone());
+            follow.part("file", true);
+            for piece in [b"PK\x03\x04".repeat(5), vec![b'x'; size]] {
+                follow.data(&piece);
+            }
+            (follow, verdict)
+        };
+        let (mut fits, verdict) = follow(70);
+        let (mut over, unfound) = follow(20);
+        over.judge(true);
+        assert!(matches!(unfound.enforced().await, Err(Refusal::Unspooled)));
+        fits.judge(true);
+        assert!(!verdict.enforced().await.unwrap().is_empty(), "it is no workbook");
+        // There is room again.
+        let (mut over, unfound) = follow(90);
+        over.judge(true);
+        assert_eq!(unfound.reported().await, None);
+        assert!(room.share().grow(100).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_workbook_that_nobody_waits_for_is_let_go() {
+        let _busy = WORKBOOKS.acquire_many(2).await.unwrap();
+        let (file, other) = UnixStream::pair().unwrap();
+        other.set_nonblocking(true).unwrap();
+        let share = Room::of(0).share();
+        let finding = read(Form::new(Endpoint::Outnum), OwnedFd::from(file).into(), share);
+        tokio::task::yield_now().await;
+        drop(finding);
+        let mut other = tokio::net::UnixStream::from_std(other).unwrap();
+        let closed = tokio::time::timeout(Duration::from_secs(10), other.read(&mut [0])).await;
+        assert_eq!(closed.expect("it is closed").unwrap(), 0);
     }
 }

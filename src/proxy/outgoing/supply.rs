@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::Share;
 use crate::proxy::refusal::Refusal;
 
 /// Most bytes that are read of a spool at once.
@@ -32,12 +33,14 @@ pub struct Spool {
     file: File,
     left: u64,
     piece: Vec<u8>,
+    /// Its part of the room on disk, as long as the file is there.
+    _share: Share,
 }
 
 impl Spool {
     /// The next `length` bytes of `file`.
-    pub fn new(file: File, length: u64) -> Self {
-        Self { file, left: length, piece: Vec::new() }
+    pub fn new(file: File, length: u64, share: Share) -> Self {
+        Self { file, left: length, piece: Vec::new(), _share: share }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Refusal>>> {
