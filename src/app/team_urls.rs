@@ -117,6 +117,15 @@ impl Addresses {
         })
     }
 
+    /// What becomes of a task whose address is, or may be, outside the networks, as `message` tells.
+    fn outside(&self, app: &str, message: String) -> Result<Place, Refusal> {
+        if !self.settings.pass_outside {
+            return Err(Refusal::TeamUrl(message));
+        }
+        tracing::warn!(app, message, "a task is left as it is: the SaaS calls its team_url directly");
+        Ok(Place::Outside(format!("{message}; the SaaS calls it directly")))
+    }
+
     /// Whether all of the host's addresses are within the networks; what is wrong otherwise.
     async fn is_within(&self, url: &str) -> Result<(), String> {
         let uri: http::Uri = url.parse().map_err(|_| "it is no URL".to_owned())?;
@@ -164,16 +173,19 @@ impl TeamUrls for Addresses {
             }
             if let Err(why) = self.is_within(original).await {
                 let message = format!("team_url is outside callbacks.team_url_networks: {why}");
-                if !self.settings.pass_outside {
-                    return Err(Refusal::TeamUrl(message));
-                }
-                tracing::warn!(app, why, "a team_url is left as it is: the SaaS calls it directly");
-                return Ok(Place::Outside(format!("{message}; the SaaS calls it directly")));
+                return self.outside(app, message);
             }
             self.register(app, original).await?;
             let label = team_url::label(app, original);
             Ok(Place::Url(self.keys.url(&self.public_url, app, Some(&label))))
         })
+    }
+
+    fn unseen(&self, app: &str, why: &str) -> Result<Place, Refusal> {
+        let message = format!(
+            "the body can't be looked through for a team_url that is outside callbacks.team_url_networks: {why}"
+        );
+        self.outside(app, message)
     }
 
     fn originals(&self, app: &str) -> Option<Arc<Originals>> {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{BoxFuture, Either};
-use http::header;
+use http::header::{self, HeaderMap};
 use http_body::Body;
 use hyper::body::Incoming;
 use tower::{Layer, Service};
@@ -18,6 +18,7 @@ use super::checking::checked;
 use super::outgoing::{Outgoing, Rules, Supply, Watched};
 use super::refusal::Refusal;
 use super::settings::Checks;
+use super::team_url;
 use super::tenant::{self, Denied, MultipartScan, Tenants};
 use crate::xinyao::Target;
 use crate::xinyao::endpoint::BodyKind;
@@ -177,7 +178,7 @@ fn plan_scan(call: &Call, exact: Option<u64>) -> Result<Option<Plan>, Refusal> {
     let bound = !tenants.is_empty();
     let unreadable =
         |why| if bound { Err(Refusal::AppIdNotAllowed(Denied::Unreadable(why))) } else { Ok(None) };
-    if call.head.headers.contains_key(header::CONTENT_ENCODING) {
+    if is_encoded(&call.head.headers) {
         return unreadable("it is content-encoded; send it as it is");
     }
     let content_type = call.head.headers.get(header::CONTENT_TYPE);
@@ -194,11 +195,18 @@ fn plan_scan(call: &Call, exact: Option<u64>) -> Result<Option<Plan>, Refusal> {
     }
     // Where nobody has to have seen a body before it goes out, one whose length is not told is not waited for.
     let enforced = checked(call).is_some() && call.record.app.checks == Checks::Enforce;
-    if exact.map_or(!bound && !enforced, |size| size > MAX_SCANNED) {
+    let awaited = bound || enforced || team_url::rewritten(call);
+    if exact.map_or(!awaited, |size| size > MAX_SCANNED) {
         return unreadable("it is over 1 MiB");
     }
     let tenants = names_tenants(call).then_some(tenants);
     Ok(Some(Plan::Read(Read { max_bytes: MAX_SCANNED, tenants, or_stream: !bound })))
+}
+
+/// Whether a body is not there as it is.
+pub fn is_encoded(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    !codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// The whole body, with no pause over `max_pause`; and whether it is the whole. It is not, once it is over

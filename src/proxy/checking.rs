@@ -13,11 +13,12 @@ use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 
 use futures_util::future::{BoxFuture, Either};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use tower::{Layer, Service};
 
 use self::follow::{Follow, Verdict};
 use self::gather::Gather;
+use super::body::is_encoded;
 use super::call::{Answered, Call, Refused};
 use super::outgoing::{Outgoing, Rules, Watched};
 use super::refusal::Refusal;
@@ -95,8 +96,7 @@ pub fn checked(call: &Call) -> Option<Endpoint> {
 
 fn judge(call: &Call, endpoint: Endpoint) -> Vec<Failure> {
     let unread = |msg| vec![Failure::new(BODY, Check::Body, msg)];
-    let encoding = call.head.headers.get(CONTENT_ENCODING);
-    if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    if is_encoded(&call.head.headers) {
         return unread("is content-encoded; send it as it is");
     }
     match &call.body {
@@ -161,7 +161,8 @@ where
 }
 
 fn observe(call: &mut Call, endpoint: Endpoint) -> Verdict {
-    let (follow, verdict) = Follow::new(endpoint, call.worker.running.settings.spool.clone());
+    let running = &call.worker.running;
+    let (follow, verdict) = Follow::new(endpoint, running.settings.spool.clone(), running.spools.clone());
     match &mut call.body {
         Outgoing::Watched(watched) => watched.observe(Box::new(follow)),
         // An upload without a body, or one that nobody can look into.
@@ -180,7 +181,8 @@ fn gather(call: &mut Call, endpoint: Endpoint) -> Verdict {
 async fn spool(call: &mut Call) -> Result<(), Refusal> {
     let Outgoing::Watched(watched) = &mut call.body else { return Ok(()) };
     let started = std::time::Instant::now();
-    let supply = spool::fill(watched, &call.worker.running.settings.spool).await;
+    let running = &call.worker.running;
+    let supply = spool::fill(watched, &running.settings.spool, &running.spools).await;
     call.record.waited += started.elapsed();
     let supply = supply?;
     call.record.unread = false;

@@ -16,6 +16,7 @@ pub use self::restore::Restorer;
 use self::rewrite::Named;
 use super::account::X_GATEWAY_WARNING;
 use super::answer::Answer;
+use super::body::is_encoded;
 use super::call::{Answered, Call, Refused};
 use super::outgoing::Outgoing;
 use super::refusal::Refusal;
@@ -29,6 +30,12 @@ pub trait TeamUrls: Send + Sync {
         app: &'a str,
         original: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Place, Refusal>>;
+
+    /// Whether a task may go out whose address nobody can see, for `why`.
+    ///
+    /// # Errors
+    /// It may not.
+    fn unseen(&self, app: &str, why: &str) -> Result<Place, Refusal>;
 
     /// What puts the originals of `app` back into a listing; `None`: there are none.
     fn originals(&self, app: &str) -> Option<Arc<Originals>>;
@@ -103,29 +110,8 @@ async fn add<S>(mut inner: S, mut call: Box<Call>, urls: Arc<dyn TeamUrls>) -> R
 where
     S: Service<Box<Call>, Response = Answered, Error = Refused>,
 {
-    let named = match &call.body {
-        Outgoing::Whole(body) if !call.head.headers.contains_key(header::CONTENT_ENCODING) => {
-            rewrite::find(body).map(|named| (body.clone(), named))
-        }
-        _ => None,
-    };
-    // What can't be read is left to the checks and to the SaaS.
-    let Some((body, named)) = named else { return inner.call(call).await };
-    let original = match &named {
-        Named::Once { url, .. } => Some(url.as_str()),
-        Named::Not { .. } => None,
-        Named::Twice => {
-            return Err(
-                call.refuse(Refusal::TeamUrl("team_url is given more than once; give it once".into()))
-            );
-        }
-    };
-    match urls.replace(&call.record.app.name, original).await {
-        Ok(Place::Url(url)) => {
-            put(&mut call, rewrite::replace(&body, &named, &url));
-            inner.call(call).await
-        }
-        Ok(Place::Same) => inner.call(call).await,
+    match place(&mut call, &*urls).await {
+        Ok(Place::Url(_) | Place::Same) => inner.call(call).await,
         Ok(Place::Outside(warning)) => {
             let mut answered = inner.call(call).await?;
             if let Ok(warning) = HeaderValue::try_from(warning) {
@@ -135,6 +121,50 @@ where
         }
         Err(refusal) => Err(call.refuse(refusal)),
     }
+}
+
+/// Puts what stands for the address in its place, and tells what that is.
+async fn place(call: &mut Call, urls: &dyn TeamUrls) -> Result<Place, Refusal> {
+    let app = &call.record.app.name;
+    if let Some(why) = unseen(call) {
+        return urls.unseen(app, why);
+    }
+    let Outgoing::Whole(body) = &call.body else { return Ok(Place::Same) };
+    // What is no JSON object is left to the checks and to the SaaS.
+    let Some(named) = rewrite::find(body) else { return Ok(Place::Same) };
+    let original = match &named {
+        Named::Once { url, .. } => Some(url.as_str()),
+        Named::Not { .. } => None,
+        Named::Twice => {
+            return Err(Refusal::TeamUrl("team_url is given more than once; give it once".into()));
+        }
+    };
+    let place = urls.replace(app, original).await?;
+    if let Place::Url(url) = &place {
+        let body = rewrite::replace(body, &named, url);
+        put(call, body);
+    }
+    Ok(place)
+}
+
+/// Why the SaaS may read an address that can't be read here.
+fn unseen(call: &Call) -> Option<&'static str> {
+    match &call.body {
+        // There is none.
+        Outgoing::Raw(_) => None,
+        Outgoing::Whole(body) if body.is_empty() => None,
+        _ if is_encoded(&call.head.headers) => Some("it is content-encoded; send it as it is"),
+        Outgoing::Whole(body) if body.iter().take(4).any(|byte| *byte == 0) => {
+            Some("it is in UTF-16 or UTF-32; send it in UTF-8")
+        }
+        Outgoing::Watched(_) => Some("it is over 1 MiB"),
+        Outgoing::Whole(_) => None,
+    }
+}
+
+/// Whether an address in the call's body is to be replaced.
+pub fn rewritten(call: &Call) -> bool {
+    call.record.target == Some(Target::Endpoint(Endpoint::AddTask)) && call.worker.running.team_urls.is_some()
 }
 
 fn put(call: &mut Call, body: Vec<u8>) {

@@ -128,7 +128,7 @@ async fn interim_answers_do_not_end_the_wait() {
     assert_eq!(gateway.post(TASKLIST, "{}").await.code(), 0);
 }
 
-fn gzip(text: &str) -> Vec<u8> {
+pub fn gzip(text: &str) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(text.as_bytes()).unwrap();
     encoder.finish().unwrap()

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use xinyao_gateway::store::{MemoryStore, StoreError};
 
+use crate::answers::gzip;
 use crate::support::{
-    ADDTASK, Answer, Builder, Gateway, TASKLIST, Upstream, answer, eventually, get, ok, post,
+    ADDTASK, Answer, Ask, Builder, Gateway, TASKLIST, Upstream, answer, eventually, get, ok, post, request,
 };
 
 const CALLBACKS: &str = "callbacks: {public_url: \"http://gw.example/x\"}";
@@ -159,6 +160,56 @@ async fn an_address_outside_the_networks_is_refused() {
     gateway.post(ADDTASK, twice).await.refused(400, -40001, "invalid_request");
     assert!(upstream.seen().is_empty());
     assert_eq!(add(&gateway, "http://10.1.2.3/x").await.status, 200);
+}
+
+/// As few clients write it, and as the SaaS may read it all the same.
+fn odd_ones(body: &str) -> [Ask; 6] {
+    let chunks = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let wide: Vec<u8> = body.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let long = format!("{}{body}", " ".repeat(1 << 20));
+    [
+        request("POST", ADDTASK).header("transfer-encoding", "chunked").body(chunks),
+        post(ADDTASK, body).header("content-encoding", "Identity"),
+        post(ADDTASK, format!("\u{feff}{body}")),
+        post(ADDTASK, gzip(body)).header("content-encoding", "gzip"),
+        post(ADDTASK, wide),
+        post(ADDTASK, long),
+    ]
+}
+
+#[tokio::test]
+async fn however_it_is_written_an_address_is_replaced_or_refused() {
+    let upstream = Upstream::start();
+    let gateway = at(&upstream).start();
+    let task = r#"{"team_url":"http://127.0.0.1:7/","ring_asr_code":["777,781","\775"]}"#;
+    for ask in &odd_ones(task)[..3] {
+        assert_eq!(gateway.ask(ask.clone()).await.status, 200);
+        let body = String::from_utf8(upstream.seen().last().unwrap().body.clone()).unwrap();
+        let (before, after) = (
+            r#"{"team_url":"http://gw.example/x/callbacks/crm/"#,
+            r#"","ring_asr_code":["777,781","\775"]}"#,
+        );
+        assert!(body.trim_start_matches('\u{feff}').starts_with(before) && body.ends_with(after), "{body}");
+    }
+    let sent = upstream.seen().len();
+    for ask in &odd_ones(task)[3..] {
+        let message = gateway.ask(ask.clone()).await.refused(400, -40001, "invalid_request");
+        assert!(message.contains("can't be looked through"), "{message}");
+    }
+    let gateway = at(&upstream).with("callbacks: {team_url_networks: [10.0.0.0/8]}").start();
+    for ask in odd_ones(task) {
+        gateway.ask(ask).await.refused(400, -40001, "invalid_request");
+    }
+    assert_eq!(upstream.seen().len(), sent);
+    let pass = "callbacks: {team_url_networks: [10.0.0.0/8], team_url_outside: pass}";
+    let gateway = at(&upstream).with(pass).start();
+    for ask in odd_ones(task) {
+        let passed = gateway.ask(ask).await;
+        assert!(
+            passed.status == 200 && passed.header("x-gateway-warning").contains("directly"),
+            "{passed:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::xinyao::checks;
+
 /// How a task names an address.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Named {
@@ -31,9 +33,24 @@ pub enum Named {
 /// Finds it; `None`: the body is no JSON object, or names something that is no text.
 pub fn find(body: &[u8]) -> Option<Named> {
     let text = std::str::from_utf8(body).ok()?;
-    let mut json = serde_json::Deserializer::from_str(text);
+    if let Some(values) = values(text) {
+        return named(text, &values);
+    }
+    // What the checks forgive must not keep an address from being seen.
+    let mended = checks::mend(body)?;
+    let text = std::str::from_utf8(&mended).ok()?;
+    named(text, &values(text)?)
+}
+
+/// `None`: it is no JSON object. A byte order mark is overlooked, as lenient readers do.
+fn values(text: &str) -> Option<Found<'_>> {
+    let mut json = serde_json::Deserializer::from_str(text.strip_prefix('\u{feff}').unwrap_or(text));
     let values = json.deserialize_map(Values).ok()?;
     json.end().ok()?;
+    Some(values)
+}
+
+fn named(text: &str, values: &Found<'_>) -> Option<Named> {
     let at = text.find('{')? + 1;
     match values.of[..] {
         [] => Some(Named::Not { at, empty: values.fields == 0 }),
@@ -110,6 +127,13 @@ mod tests {
             (r#" {"te\u0061m_url":"x"} "#, Some(r#" {"te\u0061m_url":"http://g/x"} "#)),
             (r#"{ "a":{"team_url":"x"} }"#, Some(r#"{"team_url":"http://g/x", "a":{"team_url":"x"} }"#)),
             ("{ }", Some(r#"{"team_url":"http://g/x" }"#)),
+            ("\u{feff}{\"team_url\":\"x\"}", Some("\u{feff}{\"team_url\":\"http://g/x\"}")),
+            ("\u{feff}{}", Some("\u{feff}{\"team_url\":\"http://g/x\"}")),
+            (
+                r#"{"ring_asr_code":["\775","773\"],"team_url":"http:\/\/a"}"#,
+                Some(r#"{"ring_asr_code":["\775","773\"],"team_url":"http://g/x"}"#),
+            ),
+            (r#"{"team_url":"x","b":"\7"}"#, None),
             (r#"{"team_url":null}"#, None),
             (r#"{"team_url":["x"]}"#, None),
             (r#"{"team_url":"x"} {}"#, None),

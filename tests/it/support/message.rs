@@ -45,7 +45,7 @@ impl Ask {
         self.header("authorization", format!("Bearer {token}"))
     }
 
-    /// With this body, and its length.
+    /// With this body, and its length unless it is framed already.
     pub fn body(mut self, body: impl AsRef<[u8]>) -> Self {
         self.body = Some(body.as_ref().to_vec());
         self
@@ -72,7 +72,9 @@ impl Ask {
         for (name, value) in &self.headers {
             head += &format!("{name}: {value}\r\n");
         }
-        if let Some(body) = self.body.as_ref().filter(|_| !named("content-length")) {
+        if let Some(body) =
+            self.body.as_ref().filter(|_| !named("content-length") && !named("transfer-encoding"))
+        {
             head += &format!("content-length: {}\r\n", body.len());
         }
         let mut bytes = (head + "\r\n").into_bytes();
