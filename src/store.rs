@@ -46,7 +46,7 @@ pub use self::once::{
     RequestId, RequestState, RequestSummary,
 };
 pub use self::settings::Settings;
-pub use self::team_url::{MAX_TEAM_URLS, TeamUrl};
+pub use self::team_url::{MAX_TEAM_URLS, MAX_TEAM_URLS_EACH, TeamUrl, too_many};
 
 /// Why the store could not do as asked. What it means for the caller is the caller's to say.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -231,8 +231,11 @@ pub trait TeamUrls: Send + Sync {
     /// All of them, the oldest first.
     fn team_urls(&self) -> Answer<'_, Vec<TeamUrl>>;
 
-    /// Keeps one, at most [`MAX_TEAM_URLS`]. One that is known stays as it is. Durable when ready.
+    /// Keeps one, unless there are [`too_many`]. One that is known stays as it is. Durable when ready.
     fn keep_team_url(&self, team_url: TeamUrl) -> Answer<'_, ()>;
+
+    /// Forgets one, which leaves room for another.
+    fn forget_team_url(&self, app: String, url: String) -> Answer<'_, ()>;
 }
 
 /// Keeps what is known of batches.

@@ -42,6 +42,10 @@ pub trait Subscribers: Send + Sync {
     /// The kinds of events that it takes.
     fn kinds(&self, subscriber: &str) -> Vec<Kind>;
 
+    /// Serves it no longer, if it is an address that an app named in a task, and not one of the file. Whether
+    /// it is.
+    fn give_up<'a>(&'a self, subscriber: &'a str) -> BoxFuture<'a, Result<bool, StoreError>>;
+
     /// Sends it a signed sample of each kind that it takes, outside the log; `None` when there is none of
     /// that name.
     fn test<'a>(&'a self, subscriber: &'a str) -> BoxFuture<'a, Option<Vec<Sample>>>;

@@ -54,9 +54,10 @@ async fn set_paused(State(operations): Given, Named(name): Named, paused: bool) 
     Ok(Json(json!({ "name": name, "paused": paused })))
 }
 
-/// One that is no longer configured is forgotten at that: nothing else would ever end it.
+/// One that is no longer configured is forgotten at that, and so is an address that an app named: nothing else
+/// would ever end it.
 async fn purge(State(operations): Given, Named(name): Named) -> Answer {
-    let configured = operations.known(&name).await?;
+    let configured = operations.known(&name).await? && !operations.subscribers.give_up(&name).await?;
     let purged = operations.operate.purge(&name).await?;
     if !configured {
         operations.operate.forget(&name).await?;

@@ -8,6 +8,7 @@ use super::team_urls::Addresses;
 use crate::admin::{Sample, Standing, Subscribers};
 use crate::hub::SubscriberSettings;
 use crate::hub::dispatch::{Dispatch, Sampled};
+use crate::store::StoreError;
 use crate::xinyao::callback::Kind;
 
 /// The loops, and what is configured of each.
@@ -34,6 +35,10 @@ impl Subscribers for Served {
 
     fn wants(&self, subscriber: &str, app: &str, kind: Kind) -> bool {
         self.dispatch.wants(subscriber, app, kind)
+    }
+
+    fn give_up<'a>(&'a self, subscriber: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(self.addresses.forget(subscriber))
     }
 
     fn test<'a>(&'a self, subscriber: &'a str) -> BoxFuture<'a, Option<Vec<Sample>>> {

@@ -10,11 +10,11 @@ use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
-use crate::hub::dispatch::Dispatch;
+use crate::hub::dispatch::{Dispatch, DispatchError};
 use crate::hub::{Keys, Settings, SubscriberSettings, TeamUrlSettings, team_url};
 use crate::net::Networks;
 use crate::proxy::{Originals, Place, Refusal, TeamUrls};
-use crate::store::{Store, TeamUrl};
+use crate::store::{Store, StoreError, TeamUrl, too_many};
 
 /// How long finding an address's host, or keeping it, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -92,6 +92,12 @@ impl Addresses {
         if self.held().iter().any(is_known) {
             return Ok(());
         }
+        if let Some(many) = too_many(&self.held(), app) {
+            return Err(Refusal::TeamUrl(format!(
+                "team_url is a new one, and {many}, which is as many as there can be; name one of those, or have \
+                 the gateway's operator let one go: POST /api/v1/subscribers/team-url-.../purge"
+            )));
+        }
         let new = TeamUrl { app: app.to_owned(), url: url.to_owned(), since: Timestamp::now() };
         let keeping = tokio::time::timeout(PATIENCE, self.store.keep_team_url(new.clone())).await;
         match keeping {
@@ -109,12 +115,31 @@ impl Addresses {
             }
         }
         self.list();
-        let Some(dispatch) = self.dispatch.get() else { return Ok(()) };
-        let _told = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
-        dispatch.apply(&self.subscribers(), &self.proxy_url).map_err(|error| {
+        self.tell().map_err(|error| {
             tracing::error!(%error, app, "a team_url can't be served");
             Refusal::TeamUrl("team_url can't be delivered to; write it as in http://10.0.0.5/path".into())
         })
+    }
+
+    /// Forgets the address that is served as `subscriber`, until an app names it again. Whether there is one.
+    pub(super) async fn forget(&self, subscriber: &str) -> Result<bool, StoreError> {
+        let is_it = |known: &TeamUrl| team_url::label(&known.app, &known.url) == subscriber;
+        let found = self.held().iter().find(|known| is_it(known)).cloned();
+        let Some(TeamUrl { app, url, .. }) = found else { return Ok(false) };
+        self.store.forget_team_url(app, url).await?;
+        self.held().retain(|known| !is_it(known));
+        self.list();
+        if let Err(error) = self.tell() {
+            tracing::error!(%error, subscriber, "the subscribers that are left can't be served");
+        }
+        Ok(true)
+    }
+
+    /// Tells the dispatcher of all subscribers.
+    fn tell(&self) -> Result<(), DispatchError> {
+        let Some(dispatch) = self.dispatch.get() else { return Ok(()) };
+        let _told = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        dispatch.apply(&self.subscribers(), &self.proxy_url)
     }
 
     /// What becomes of a task whose address is, or may be, outside the networks, as `message` tells.

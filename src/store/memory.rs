@@ -16,8 +16,8 @@ use tokio::sync::watch;
 use super::standing::{Outcome, Standing};
 use super::{
     Answer, Appended, Attempt, Batch, DeadLetter, DuplicateKey, Event, EventId, Fate, Gap, Intake, Log,
-    MAX_RETRIES, MAX_TEAM_URLS, NewEvent, Place, Progress, Replay, ReplayId, Retry, Seq, Settled, ShardId,
-    Start, StoreError, SubscriberState, TeamUrl, TeamUrls,
+    MAX_RETRIES, NewEvent, Place, Progress, Replay, ReplayId, Retry, Seq, Settled, ShardId, Start,
+    StoreError, SubscriberState, TeamUrl, TeamUrls, too_many,
 };
 
 const SHARD: ShardId = ShardId(0);
@@ -334,10 +334,15 @@ impl TeamUrls for MemoryStore {
         if kept.team_urls.iter().any(same) {
             return Self::answer(Ok(()));
         }
-        if kept.team_urls.len() >= MAX_TEAM_URLS {
-            return Self::answer(Err(StoreError::Full("too many team_urls".into())));
+        if let Some(many) = too_many(&kept.team_urls, &team_url.app) {
+            return Self::answer(Err(StoreError::Full(many)));
         }
         kept.team_urls.push(team_url);
+        Self::answer(Ok(()))
+    }
+
+    fn forget_team_url(&self, app: String, url: String) -> Answer<'_, ()> {
+        self.kept().team_urls.retain(|known| known.app != app || known.url != url);
         Self::answer(Ok(()))
     }
 }

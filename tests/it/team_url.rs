@@ -251,6 +251,31 @@ async fn without_a_store_no_address_is_replaced_nor_a_task_sent() {
 }
 
 #[tokio::test]
+async fn an_app_has_so_many_addresses_and_an_operator_lets_one_go() {
+    let (upstream, team) = (Upstream::start(), Upstream::start());
+    let gateway = at(&upstream).start();
+    let url = |number: usize| format!("{}/{number}", team.url());
+    for number in 0..64 {
+        assert_eq!(add(&gateway, &url(number)).await.status, 200);
+    }
+    let last = told(&upstream);
+    let message = add(&gateway, &url(64)).await.refused(400, -40001, "invalid_request");
+    assert!(message.contains("64 team_urls of app crm") && message.contains("/purge"), "{message}");
+    assert_eq!(add(&gateway, &url(63)).await.status, 200);
+    let name = last.rsplit('/').next().unwrap();
+    let purge = post(&format!("/api/v1/subscribers/{name}/purge"), "");
+    assert_eq!(purge.send(gateway.admin).await.status, 200);
+    let listed = gateway.operate("/api/v1/subscribers").await.text();
+    assert!(!listed.contains(name) && listed.contains("team-url-"), "{listed}");
+    assert_eq!(add(&gateway, &url(64)).await.status, 200);
+    // Its tasks still have somewhere to push to.
+    push(&gateway, &last).await;
+    push(&gateway, &told(&upstream)).await;
+    team.has_seen(1).await;
+    assert_eq!(team.only().target, "/64");
+}
+
+#[tokio::test]
 async fn a_retry_with_its_key_makes_one_task() {
     let upstream = Upstream::start();
     let gateway = at(&upstream).start();

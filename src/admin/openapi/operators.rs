@@ -132,7 +132,7 @@ const OPERATIONS: &[Operation] = &[
     post(
         "/api/v1/subscribers/{name}/purge",
         "purgeSubscriber",
-        "Drop its backlog; one that is no longer configured is forgotten",
+        "Drop its backlog; one that is no longer configured, or an address of an app's task, is forgotten",
         &[ok("How many deliveries were dropped.", Content::Json("Purged"))],
     ),
     post(

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::admin::{Check, Operations, Sample, Standing, Subscribers, Views, openapi, router};
 use crate::store::{
     Appended, Attempt, EventId, Fate, Intake, Ledger, MemoryStore, NewEvent, Place, Progress, Seq, Settled,
-    ShardId, Start, Submission,
+    ShardId, Start, StoreError, Submission,
 };
 use crate::xinyao::callback::Kind;
 
@@ -222,6 +222,10 @@ impl Subscribers for Two {
             "warehouse" => Kind::ALL.to_vec(),
             _ => Vec::new(),
         }
+    }
+
+    fn give_up<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(std::future::ready(Ok(false)))
     }
 
     fn test<'a>(&'a self, subscriber: &'a str) -> BoxFuture<'a, Option<Vec<Sample>>> {

@@ -34,6 +34,10 @@ impl TeamUrls for EmbeddedStore {
     fn keep_team_url(&self, team_url: TeamUrl) -> Answer<'_, ()> {
         self.step(move |connection| team_url::keep(connection, &team_url))
     }
+
+    fn forget_team_url(&self, app: String, url: String) -> Answer<'_, ()> {
+        self.step(move |connection| team_url::forget(connection, &app, &url).map_err(|error| told(&error)))
+    }
 }
 
 impl Once for EmbeddedStore {

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use crate::store::log::record::{nanos, time};
-use crate::store::{MAX_TEAM_URLS, StoreError, TeamUrl};
+use crate::store::{StoreError, TeamUrl, too_many};
 
 pub(super) const TABLE: &str = "
 CREATE TABLE IF NOT EXISTS team_url (
@@ -24,10 +24,15 @@ pub(in crate::store) fn keep(connection: &Connection, one: &TeamUrl) -> Result<(
     if known.iter().any(|known| known.app == one.app && known.url == one.url) {
         return Ok(());
     }
-    if known.len() >= MAX_TEAM_URLS {
-        return Err(StoreError::Full(format!("{MAX_TEAM_URLS} team_urls are kept already")));
+    if let Some(many) = too_many(&known, &one.app) {
+        return Err(StoreError::Full(many));
     }
     let mut statement =
         connection.prepare_cached("INSERT INTO team_url (app, url, since) VALUES (?, ?, ?)").map_err(told)?;
     statement.execute((&one.app, &one.url, nanos(one.since))).map(drop).map_err(told)
+}
+
+pub(in crate::store) fn forget(connection: &Connection, app: &str, url: &str) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached("DELETE FROM team_url WHERE app = ? AND url = ?")?;
+    statement.execute((app, url)).map(drop)
 }
