@@ -42,8 +42,8 @@ pub use self::ledger::{BatchEntry, BatchRecord, KEEP_BATCHES, LedgerStart, Submi
 pub use self::log::Recovered;
 pub use self::memory::MemoryStore;
 pub use self::once::{
-    Claim, Claimed, Conclusion, Digest, Earlier, Finding, KEEP_REQUESTS, KeptAnswer, MAX_REQUESTS, Marks,
-    RequestId, RequestState, RequestSummary,
+    Claim, Claimed, Conclusion, Digest, Earlier, Finding, KEEP_REQUESTS, KeptAnswer, MAX_REQUESTS,
+    MAX_REQUESTS_OF_APP, Marks, RequestId, RequestState, RequestSummary,
 };
 pub use self::settings::Settings;
 pub use self::team_url::{MAX_TEAM_URLS, MAX_TEAM_URLS_EACH, TeamUrl, too_many};
@@ -60,6 +60,13 @@ pub enum StoreError {
     /// What was read is not what was written.
     #[error("the store is damaged: {0}")]
     Damaged(String),
+}
+
+impl StoreError {
+    /// Nothing more can be told of that request.
+    fn over(id: RequestId) -> Self {
+        Self::Unavailable(format!("request {id} is no longer under way"))
+    }
 }
 
 /// All that a store does.
@@ -201,7 +208,8 @@ pub trait Once: Send + Sync {
     /// Takes a request up, unless an earlier one stands in its way.
     fn claim(&self, claim: Claim) -> Answer<'_, Claimed>;
 
-    /// Tells what the body of a request is known by, now that it has come whole.
+    /// Tells what the body of a request is known by, now that it has come whole. Fails if it is no longer under
+    /// way.
     fn seal(&self, id: RequestId, marks: Marks) -> Answer<'_, ()>;
 
     /// Tells what came of a request, for the first time. While that can't be written down it stays under

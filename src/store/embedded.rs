@@ -9,6 +9,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use jiff::Timestamp;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::figures::Commits;
@@ -70,7 +71,7 @@ fn open_on(
 ) -> Result<(EmbeddedStore, Recovered), StoreError> {
     let path = settings.path.clone();
     let connection = schema::open(&path)?;
-    let unknown = after_a_crash(&connection).map_err(|error| told(&error))?;
+    let unknown = after_a_crash(&connection, Timestamp::now()).map_err(|error| told(&error))?;
     if unknown > 0 {
         tracing::warn!(
             requests = unknown,
@@ -106,6 +107,7 @@ fn open_on(
     let mut work =
         Work::new(connection, Arc::clone(&shared), settings.retention, Box::new(move || rolling.roll()));
     work.find_cleaned().map_err(|error| told(&error))?;
+    work.find_clock(Timestamp::now()).map_err(|error| told(&error))?;
     let thread = std::thread::Builder::new().name("store-index".into()).spawn(move || work.run(&receiver));
     let store = EmbeddedStore {
         writer,

@@ -371,6 +371,10 @@ mod tests {
             self.0.as_ref().unwrap().remove_before(seq);
         }
 
+        async fn sweep(&mut self, now: Timestamp) {
+            self.0.as_ref().unwrap().forget_requests(now);
+        }
+
         fn refuse(&mut self, refuse: bool) {
             let why = refuse.then(|| StoreError::Full("as the test wants it".into()));
             self.0.as_ref().unwrap().refuse(why);

@@ -7,10 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-/// How long a request is remembered after its answer.
+/// How long a request is remembered after its answer. One with a key whose outcome is unknown is remembered
+/// until somebody decides.
 pub const KEEP_REQUESTS: Duration = Duration::from_hours(24);
 /// Most requests that are remembered; past it, further ones are refused.
 pub const MAX_REQUESTS: usize = 1_000_000;
+/// Most requests of one app that are remembered: one that uses its share up shuts nobody else out.
+pub const MAX_REQUESTS_OF_APP: usize = MAX_REQUESTS / 8;
 
 /// Names a remembered request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,6 +90,20 @@ pub struct Earlier {
     pub state: RequestState,
     /// Its answer, where it was kept.
     pub answer: Option<KeptAnswer>,
+}
+
+impl Earlier {
+    /// Whether the app's word is enough to have it sent again, if it is the same request.
+    pub fn may_be_forced(&self) -> bool {
+        self.state != RequestState::UnderWay && self.answer.is_none()
+    }
+
+    /// Whether `claim` has the app's word that this is to be sent again, and is not another request under the
+    /// same key. One whose body is still to come can't be told apart.
+    pub(in crate::store) fn is_overruled_by(&self, claim: &Claim) -> bool {
+        let given = claim.marks.as_ref().map(|marks| marks.fingerprint);
+        claim.force && self.may_be_forced() && (self.fingerprint.is_none() || self.fingerprint == given)
+    }
 }
 
 /// An answer, to be given again.

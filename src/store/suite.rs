@@ -31,6 +31,9 @@ pub(crate) trait House {
     /// Lets retention remove what stands before `seq`.
     async fn remove_before(&mut self, seq: Seq);
 
+    /// Lets retention remove what is too old at `now`.
+    async fn sweep(&mut self, now: Timestamp);
+
     /// From now on there is no room on the disk, or there is again.
     fn refuse(&mut self, refuse: bool);
 }
@@ -73,6 +76,9 @@ macro_rules! suite {
             once::a_key_is_taken_once,
             once::an_answer_is_given_again_for_a_day,
             once::what_was_not_sent_is_forgotten,
+            once::what_is_over_is_not_sealed,
+            once::an_unknown_outcome_with_a_key_is_not_forgotten,
+            once::a_forced_key_stands_for_the_same_request,
             once::an_unknown_outcome_stands_until_it_is_decided,
             once::operators_settle_unknown_outcomes,
             once::the_same_content_is_held_back_for_a_window,

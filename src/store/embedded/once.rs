@@ -1,5 +1,7 @@
 //! Requests that must not be sent twice, and addresses of apps: steps for the index's thread, questions for the readers.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
@@ -42,22 +44,23 @@ impl TeamUrls for EmbeddedStore {
 
 impl Once for EmbeddedStore {
     fn claim(&self, claim: Claim) -> Answer<'_, Claimed> {
-        self.step(move |connection| once::claim(connection, &claim))
+        let shared = Arc::clone(&self.shared);
+        self.step(move |connection| once::claim(connection, &claim, shared.doubted()))
     }
 
     fn seal(&self, id: RequestId, marks: Marks) -> Answer<'_, ()> {
-        self.step(move |connection| once::seal(connection, id, &marks).map_err(|error| told(&error)))
+        self.step(move |connection| once::seal(connection, id, &marks))
     }
 
     fn conclude(&self, id: RequestId, conclusion: Conclusion, at: Timestamp) -> Answer<'_, ()> {
         let (answer, answered) = oneshot::channel();
-        let concluding = once::Concluding { id, conclusion, at, answer: Some(answer) };
+        let concluding = once::Concluding { id, conclusion, at, answer: Some(answer), done: Ok(()) };
         self.shared.send(Command::Step(Box::new(concluding)));
         Box::pin(async move { answered.await.map_err(|_| closed())? })
     }
 
     fn conclude_soon(&self, id: RequestId, conclusion: Conclusion, at: Timestamp) {
-        let concluding = once::Concluding { id, conclusion, at, answer: None };
+        let concluding = once::Concluding { id, conclusion, at, answer: None, done: Ok(()) };
         self.shared.send(Command::Step(Box::new(concluding)));
     }
 

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use super::*;
 use crate::store::log::disk::DiskFile;
 use crate::store::suite::{self, House};
-use crate::store::{Claim, EventFilter, RequestState, Store, StoreError};
+use crate::store::{
+    Claim, Claimed, Conclusion, EventFilter, Marks, RequestId, RequestState, Store, StoreError,
+};
 
 /// A disk that can be full.
 struct Fillable {
@@ -124,6 +126,14 @@ impl House for Embedded {
         self.store().act(move |work| work.expire(seq, Timestamp::now())).await.unwrap();
     }
 
+    async fn sweep(&mut self, now: Timestamp) {
+        let sweep = move |work: &mut Work| {
+            work.sweep(now);
+            Ok(())
+        };
+        self.store().act(sweep).await.unwrap();
+    }
+
     fn refuse(&mut self, refuse: bool) {
         self.full.store(refuse, Ordering::Relaxed);
         self.store().shared.full.store(refuse, Ordering::Relaxed);
@@ -198,47 +208,126 @@ async fn retention_goes_by_age_and_whole_segments() {
         let event = crate::store::NewEvent { received_at: now - day * age, ..suite::event(number) };
         suite::keep(&store, event).await;
     }
-    let sweep = async |at| {
-        let store = house.store();
-        let swept = store.act(move |work| {
-            work.sweep(at);
-            Ok(())
-        });
-        swept.await.unwrap();
-    };
-    sweep(now).await;
+    house.sweep(now).await;
     assert_eq!(suite::seqs(&suite::read(&store, 1).await), [3, 4]);
-    sweep(now + day * 2).await;
+    house.sweep(now + day * 2).await;
     assert_eq!(suite::seqs(&suite::read(&store, 1).await), [4]);
 }
 
-#[tokio::test]
-async fn requests_are_forgotten_after_a_day_and_none_is_under_way_for_ever() {
-    let mut house = Embedded::new();
-    let store = house.open().await;
-    let claim = Claim {
-        app: "crm".into(),
+fn claim(app: &str, key: &str) -> Claim {
+    Claim {
+        app: app.into(),
         endpoint: "outnum",
         request_id: "r".into(),
-        key: Some("k".into()),
+        key: Some(key.into()),
         marks: None,
         at: Timestamp::now(),
         unless_since: None,
         force: false,
+    }
+}
+
+async fn taken(store: &Arc<dyn Store>, claim: Claim) -> RequestId {
+    match store.claim(claim).await.unwrap() {
+        Claimed::Taken(id) => id,
+        Claimed::Blocked(earlier) => panic!("{earlier:?} stands in its way"),
+    }
+}
+
+async fn states(store: &Arc<dyn Store>) -> Vec<RequestState> {
+    let page = store.requests(None, 9, None).await.unwrap();
+    page.rows.iter().map(|row| row.state).collect()
+}
+
+/// Has the index's thread execute it.
+async fn execute(house: &Embedded, sql: &'static str) {
+    let act = move |work: &mut Work| work.connection.execute_batch(sql).map_err(|error| told(&error));
+    house.store().act(act).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_request_is_under_way_for_ever() {
+    let mut house = Embedded::new();
+    let store = house.open().await;
+    taken(&store, claim("crm", "k")).await;
+    for (hours, state) in
+        [(23, RequestState::UnderWay), (25, RequestState::Unknown), (50, RequestState::Unknown)]
+    {
+        house.sweep(Timestamp::now() + jiff::SignedDuration::from_hours(hours)).await;
+        assert_eq!(states(&store).await, [state], "{hours}");
+    }
+}
+
+#[tokio::test]
+async fn an_app_has_room_for_its_share_of_requests() {
+    let mut house = Embedded::new();
+    let store = house.open().await;
+    let id = taken(&store, claim("crm", "a")).await;
+    store.conclude(id, Conclusion::NotSent, Timestamp::now()).await.unwrap();
+    // What was named once and is gone does not count.
+    execute(&house, "UPDATE sqlite_sequence SET seq = 5000000 WHERE name = 'request'").await;
+    let id = taken(&store, claim("crm", "a")).await;
+    execute(&house, "UPDATE request_count SET requests = 125000 WHERE app = 'crm' AND requests = 1").await;
+    let refused = store.claim(claim("crm", "b")).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Full(_)), "{refused:?}");
+    taken(&store, claim("erp", "b")).await;
+    store.conclude(id, Conclusion::NotSent, Timestamp::now()).await.unwrap();
+    taken(&store, claim("crm", "b")).await;
+    execute(&house, "INSERT INTO request_count VALUES ('others', 875000)").await;
+    store.claim(claim("cti", "b")).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_conclusion_that_failed_alone_is_written_later() {
+    let mut house = Embedded::new();
+    let store = house.open().await;
+    let id = taken(&store, claim("crm", "a")).await;
+    let refuse = "CREATE TRIGGER refuse BEFORE UPDATE ON request BEGIN SELECT RAISE(ABORT, 'no'); END";
+    execute(&house, refuse).await;
+    let (concluded, other) = tokio::join!(
+        store.conclude(id, Conclusion::Done(None), Timestamp::now()),
+        store.claim(claim("crm", "b"))
+    );
+    assert!(concluded.is_err() && other.is_ok(), "{concluded:?} {other:?}");
+    execute(&house, "DROP TRIGGER refuse").await;
+    taken(&store, claim("crm", "c")).await;
+    assert_eq!(states(&store).await, [RequestState::UnderWay, RequestState::UnderWay, RequestState::Done]);
+}
+
+#[tokio::test]
+async fn after_a_jump_of_the_clock_no_window_is_over() {
+    let mut house = Embedded::new();
+    let store = house.open().await;
+    let marks = |content| Some(Marks { content: Some([content; 32]), ..Marks::default() });
+    let first = |content| Claim {
+        key: None,
+        marks: marks(content),
+        unless_since: Some(Timestamp::now()),
+        ..claim("crm", "")
     };
-    store.claim(claim).await.unwrap();
-    let states = async |hours: i64| {
-        let at = Timestamp::now() + jiff::SignedDuration::from_hours(hours);
-        let sweep = move |work: &mut Work| {
-            work.sweep(at);
-            Ok(())
-        };
-        house.store().act(sweep).await.unwrap();
-        let page = store.requests(None, 9, None).await.unwrap();
-        page.rows.iter().map(|row| row.state).collect::<Vec<_>>()
+    let later = |content| {
+        let month = Timestamp::now() + jiff::SignedDuration::from_hours(30 * 24);
+        Claim { at: month, unless_since: Some(month), ..first(content) }
     };
-    assert_eq!(states(23).await, [RequestState::UnderWay]);
-    assert_eq!(states(25).await, [RequestState::Unknown]);
-    assert_eq!(states(48).await, [RequestState::Unknown]);
-    assert_eq!(states(50).await, []);
+    let done = async |content| {
+        let id = taken(&store, first(content)).await;
+        store.conclude(id, Conclusion::Done(None), Timestamp::now()).await.unwrap();
+    };
+    done(1).await;
+    taken(&store, later(1)).await;
+    done(2).await;
+    let jump = |work: &mut Work| {
+        assert!(!work.watch_clock(Timestamp::now() + jiff::SignedDuration::from_hours(30 * 24)));
+        work.keep_clock();
+        Ok(())
+    };
+    house.store().act(jump).await.unwrap();
+    assert!(matches!(store.claim(later(2)).await.unwrap(), Claimed::Blocked(_)));
+    taken(&store, Claim { force: true, ..later(2) }).await;
+    drop(store);
+    // Nor is it over because the process ended in between.
+    let store = house.reopen().await.unwrap();
+    assert!(matches!(store.claim(later(2)).await.unwrap(), Claimed::Blocked(_)));
+    let trusted = house.store().act(|work| Ok(work.watch_clock(Timestamp::now()))).await.unwrap();
+    assert!(!trusted);
 }

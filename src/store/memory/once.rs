@@ -71,15 +71,21 @@ impl Requests {
     fn of_key(&mut self, claim: &Claim, key: &str) -> Option<Earlier> {
         let named = |row: &&Row| row.summary.app == claim.app && row.summary.key.as_deref() == Some(key);
         let row = self.rows.values().find(named)?;
-        let under_way = row.summary.state == RequestState::UnderWay;
-        let over = !under_way && row.ended_at() < claim.at - KEEP_REQUESTS;
-        let decided = claim.force && !under_way && row.answer.is_none();
-        if !over && !decided {
-            return Some(row.earlier());
+        let (id, earlier) = (row.summary.id, row.earlier());
+        if !earlier.is_overruled_by(claim) {
+            return Some(earlier);
         }
-        let id = row.summary.id;
         self.rows.remove(&id);
         None
+    }
+
+    fn expire(&mut self, now: Timestamp) {
+        let over = |row: &Row| match row.summary.state {
+            RequestState::UnderWay => false,
+            RequestState::Done => true,
+            RequestState::Unknown => row.summary.key.is_none(),
+        };
+        self.rows.retain(|_, row| !over(row) || row.ended_at() >= now - KEEP_REQUESTS);
     }
 
     fn of_content(&mut self, claim: &Claim) -> Option<Earlier> {
@@ -116,7 +122,7 @@ impl Requests {
         match finding {
             Finding::Done => {
                 row.summary.state = RequestState::Done;
-                row.summary.ended_at.get_or_insert(at);
+                row.summary.ended_at = Some(at);
             }
             Finding::NotSent => _ = self.rows.remove(&id),
         }
@@ -136,6 +142,11 @@ impl Requests {
 }
 
 impl MemoryStore {
+    /// Lets go of requests that are old enough at `now`.
+    pub fn forget_requests(&self, now: Timestamp) {
+        self.kept().requests.expire(now);
+    }
+
     fn step<T: Send + 'static>(&self, act: impl FnOnce(&mut Requests) -> T) -> Answer<'static, T> {
         let mut kept = self.kept();
         let done = match kept.refusing.clone() {
@@ -158,12 +169,14 @@ impl Once for MemoryStore {
     }
 
     fn seal(&self, id: RequestId, marks: Marks) -> Answer<'_, ()> {
-        self.step(|requests| {
-            if let Some(row) = requests.rows.get_mut(&id) {
-                row.summary.task_id.clone_from(&marks.task_id);
-                row.marks = Some(marks);
-            }
-        })
+        let sealing = self.step(move |requests| {
+            let under_way = |row: &&mut Row| row.summary.state == RequestState::UnderWay;
+            let row = requests.rows.get_mut(&id).filter(under_way).ok_or_else(|| StoreError::over(id))?;
+            row.summary.task_id.clone_from(&marks.task_id);
+            row.marks = Some(marks);
+            Ok(())
+        });
+        Box::pin(async move { sealing.await? })
     }
 
     fn conclude(&self, id: RequestId, conclusion: Conclusion, at: Timestamp) -> Answer<'_, ()> {

@@ -2,11 +2,16 @@
 //!
 //! A clock that is set forward by a month would have all events removed as past their retention, and requests
 //! forgotten that must not be sent twice. So after a jump nothing is removed for a day; by then somebody has set
-//! the clock right, or it was.
+//! the clock right, or it was. While the process is down there is nothing to compare the clock with: after a
+//! start nothing is removed for as long as it seems to have been down, at most for a day.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+
+use super::schema::{progress, set_progress, unsigned};
+use super::work::Work;
+use crate::store::log::record::{nanos, time};
 
 /// A larger difference is a jump, not a clock that is kept in step.
 const JUMP: Duration = Duration::from_mins(5);
@@ -18,27 +23,90 @@ const HOLD: Duration = Duration::from_hours(24);
 pub(super) struct ClockWatch {
     last: Timestamp,
     hold: Duration,
+    /// While it holds: what is dated until then may be younger than it looks.
+    doubted: Option<Timestamp>,
 }
 
 impl ClockWatch {
     pub(super) fn new(now: Timestamp) -> Self {
-        Self { last: now, hold: Duration::ZERO }
+        Self { last: now, hold: Duration::ZERO, doubted: None }
+    }
+
+    /// Goes on after a start, where the clock was looked at `last` with `hold` left.
+    fn again(last: Timestamp, hold: Duration, now: Timestamp) -> Self {
+        let away = now.duration_since(last);
+        let held = match Duration::try_from(away) {
+            Ok(away) if away > JUMP => away.min(HOLD),
+            Err(_) if away.unsigned_abs() > JUMP => HOLD,
+            _ => Duration::ZERO,
+        };
+        let hold = hold.max(held);
+        if !hold.is_zero() {
+            tracing::warn!(
+                seconds = hold.as_secs(),
+                "this host's clock may have been set; nothing is removed for a while as past its retention"
+            );
+        }
+        Self { last: now, hold, doubted: Some(last.max(now)).filter(|_| !hold.is_zero()) }
     }
 
     /// Whether `now` is to be trusted, `passed` after it was asked last.
     pub(super) fn trusts(&mut self, now: Timestamp, passed: Duration) -> bool {
         let told = now.duration_since(self.last);
-        let ahead = told - jiff::SignedDuration::try_from(passed).unwrap_or(jiff::SignedDuration::MAX);
-        self.last = now;
+        let ahead = told - SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX);
         self.hold = self.hold.saturating_sub(passed);
         if ahead.unsigned_abs() > JUMP {
             self.hold = HOLD;
+            self.doubted = self.doubted.max(Some(self.last));
             tracing::warn!(
                 seconds = ahead.as_secs(),
                 "this host's clock was set; nothing is removed for a day as past its retention"
             );
         }
+        self.last = now;
+        if self.hold.is_zero() {
+            self.doubted = None;
+        }
         self.hold.is_zero()
+    }
+}
+
+impl Work {
+    /// Compares the clock with how much time has passed; whether what is old by it may go.
+    pub(in crate::store) fn watch_clock(&mut self, now: Timestamp) -> bool {
+        let passed = self.clock_at.elapsed();
+        self.clock_at = Instant::now();
+        let trusted = self.clock.trusts(now, passed);
+        self.shared.doubt(self.clock.doubted);
+        trusted
+    }
+
+    /// Writes down how the clock stands, for the next start.
+    pub(in crate::store) fn keep_clock(&mut self) {
+        let (last, hold) = (nanos(self.clock.last), self.clock.hold.as_secs());
+        let kept = self.synchronous(false).and_then(|()| {
+            let transaction = self.connection.transaction()?;
+            set_progress(&transaction, "clock", unsigned(last))?;
+            set_progress(&transaction, "clock_hold", hold)?;
+            transaction.commit()
+        });
+        if let Err(error) = kept {
+            tracing::warn!(%error, "how the clock stands is written down later");
+        }
+    }
+
+    /// Compares the clock with how it stood when the process ended.
+    pub(in crate::store) fn find_clock(&mut self, now: Timestamp) -> rusqlite::Result<()> {
+        let hold = Duration::from_secs(progress(&self.connection, "clock_hold")?);
+        // An index that is new has nothing to compare with.
+        if let Some(last) = i64::try_from(progress(&self.connection, "clock")?).ok().filter(|last| *last > 0)
+        {
+            self.clock = ClockWatch::again(time(last), hold, now);
+            self.shared.doubt(self.clock.doubted);
+        }
+        self.clock_at = Instant::now();
+        self.keep_clock();
+        Ok(())
     }
 }
 
@@ -71,6 +139,39 @@ mod tests {
                 assert_eq!(watch.trusts(now, MINUTE), minute == 24 * 60, "{minute}");
             }
         }
+    }
+
+    #[test]
+    fn what_came_before_a_jump_is_doubted_while_it_holds() {
+        let start = Timestamp::UNIX_EPOCH;
+        let mut watch = ClockWatch::new(start);
+        watch.trusts(start + HOLD, MINUTE);
+        assert_eq!(watch.doubted, Some(start));
+        watch.trusts(start + HOLD + HOLD, HOLD);
+        assert_eq!(watch.doubted, None);
+    }
+
+    #[test]
+    fn after_a_start_it_is_doubted_for_as_long_as_it_seems_to_have_been_away() {
+        let last = Timestamp::UNIX_EPOCH;
+        let hour = Duration::from_hours(1);
+        let after = |away_minutes: i64, hold| {
+            let now = last + SignedDuration::from_mins(away_minutes);
+            ClockWatch::again(last, hold, now).hold
+        };
+        for (away_minutes, hold) in [
+            (0, Duration::ZERO),
+            (4, Duration::ZERO),
+            (-4, Duration::ZERO),
+            (60, hour),
+            (-6, HOLD),
+            (60 * 24 * 30, HOLD),
+        ] {
+            assert_eq!(after(away_minutes, Duration::ZERO), hold, "{away_minutes}");
+        }
+        // What was left of a hold is not over only because the process ended.
+        assert_eq!(after(1, hour), hour);
+        assert_eq!(after(60, HOLD), HOLD);
     }
 
     #[test]

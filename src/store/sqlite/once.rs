@@ -10,11 +10,11 @@ use super::schema::signed;
 use super::work::Work;
 use crate::store::log::record::{nanos, time};
 use crate::store::{
-    Claim, Claimed, Conclusion, Earlier, Finding, KEEP_REQUESTS, KeptAnswer, MAX_REQUESTS, Marks, Page,
-    RequestId, RequestState, RequestSummary, StoreError,
+    Claim, Claimed, Conclusion, Earlier, Finding, KEEP_REQUESTS, KeptAnswer, MAX_REQUESTS,
+    MAX_REQUESTS_OF_APP, Marks, Page, RequestId, RequestState, RequestSummary, StoreError,
 };
 
-/// States 0 under way, 1 done, 2 unknown.
+/// States 0 under way, 1 done, 2 unknown. What is remembered is counted as it comes and goes.
 pub(super) const TABLE: &str = "
 CREATE TABLE IF NOT EXISTS request (
   id INTEGER PRIMARY KEY AUTOINCREMENT, app TEXT NOT NULL, endpoint TEXT NOT NULL, request_id TEXT NOT NULL,
@@ -24,6 +24,15 @@ CREATE UNIQUE INDEX IF NOT EXISTS request_key ON request (app, key) WHERE key IS
 CREATE INDEX IF NOT EXISTS request_content ON request (app, content) WHERE content IS NOT NULL;
 CREATE INDEX IF NOT EXISTS request_state ON request (state, id) WHERE state <> 1;
 CREATE INDEX IF NOT EXISTS request_begun ON request (begun_at);
+CREATE TABLE IF NOT EXISTS request_count (app TEXT PRIMARY KEY, requests INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO request_count
+  SELECT app, count(*) FROM request WHERE NOT EXISTS (SELECT 1 FROM request_count) GROUP BY app;
+CREATE TRIGGER IF NOT EXISTS request_comes AFTER INSERT ON request BEGIN
+  INSERT INTO request_count VALUES (new.app, 1) ON CONFLICT (app) DO UPDATE SET requests = requests + 1;
+END;
+CREATE TRIGGER IF NOT EXISTS request_goes AFTER DELETE ON request BEGIN
+  UPDATE request_count SET requests = requests - 1 WHERE app = old.app;
+END;
 ";
 
 /// Most conclusions that wait for a disk that can be written.
@@ -70,14 +79,19 @@ pub(in crate::store) struct Concluding {
     pub conclusion: Conclusion,
     pub at: Timestamp,
     pub answer: Option<oneshot::Sender<Result<(), StoreError>>>,
+    /// How its own step went, whatever became of those that it shared a transaction with.
+    pub done: Result<(), StoreError>,
 }
 
 impl Step for Concluding {
     fn run(&mut self, connection: &Connection) -> Result<(), StoreError> {
-        conclude(connection, self.id, &self.conclusion, self.at).map_err(|error| super::told(&error))
+        let done = conclude(connection, self.id, &self.conclusion, self.at);
+        self.done = done.map_err(|error| super::told(&error));
+        self.done.clone()
     }
 
     fn told(mut self: Box<Self>, written: Result<(), StoreError>) -> Option<Concluding> {
+        let written = written.and_then(|()| self.done.clone());
         let failed = written.is_err();
         if let Some(answer) = self.answer.take() {
             answer.send(written).ok();
@@ -94,6 +108,8 @@ impl Work {
         if steps.is_empty() {
             return;
         }
+        // A window is looked at only with a clock that was.
+        self.watch_clock(Timestamp::now());
         let ran = self.run_steps(&mut steps);
         if let Err(error) = &ran {
             tracing::warn!(%error, "what is remembered of requests can't be written");
@@ -127,18 +143,20 @@ impl Work {
 }
 
 /// Nobody knows what came of requests that were under way when the process ended. Returns how many.
-pub(in crate::store) fn after_a_crash(connection: &Connection) -> rusqlite::Result<usize> {
-    connection.execute("UPDATE request SET state = 2 WHERE state = 0", [])
+pub(in crate::store) fn after_a_crash(connection: &Connection, now: Timestamp) -> rusqlite::Result<usize> {
+    connection.execute("UPDATE request SET state = 2, ended_at = ? WHERE state = 0", [nanos(now)])
 }
 
-/// Forgets what is old enough. What has been under way for as long is not: its conclusion was lost.
+/// Forgets what is old enough. What has been under way for as long is not: its conclusion was lost. An unknown
+/// outcome with a key waits for somebody's word, however long.
 pub(super) fn expire(connection: &Connection, now: Timestamp) -> rusqlite::Result<usize> {
     connection.execute(
         "UPDATE request SET state = 2, ended_at = ? WHERE state = 0 AND begun_at < ?",
         (nanos(now), nanos(oldest(now))),
     )?;
     connection.execute(
-        "DELETE FROM request WHERE begun_at < ?1 AND state <> 0 AND coalesce(ended_at, begun_at) < ?1",
+        "DELETE FROM request WHERE begun_at < ?1 AND coalesce(ended_at, begun_at) < ?1
+         AND (state = 1 OR (state = 2 AND key IS NULL))",
         [nanos(oldest(now))],
     )
 }
@@ -147,17 +165,27 @@ fn oldest(now: Timestamp) -> Timestamp {
     now.saturating_sub(KEEP_REQUESTS).unwrap_or(Timestamp::MIN)
 }
 
-pub(in crate::store) fn claim(connection: &Connection, claim: &Claim) -> Result<Claimed, StoreError> {
+/// Takes a request up. What came until `doubted` may be younger than it looks.
+pub(in crate::store) fn claim(
+    connection: &Connection,
+    claim: &Claim,
+    doubted: Timestamp,
+) -> Result<Claimed, StoreError> {
     let told = |error| super::told(&error);
     let earlier = match &claim.key {
         Some(key) => of_key(connection, claim, key),
-        None => of_content(connection, claim),
+        None => of_content(connection, claim, doubted),
     };
     if let Some(earlier) = earlier.map_err(told)? {
         return Ok(Claimed::Blocked(Box::new(earlier)));
     }
-    if remembered(connection).map_err(told)? >= signed(MAX_REQUESTS as u64) {
+    let (all, of_app) = remembered(connection, &claim.app).map_err(told)?;
+    if all >= signed(MAX_REQUESTS as u64) {
         return Err(StoreError::Full(format!("{MAX_REQUESTS} requests are remembered already")));
+    }
+    if of_app >= signed(MAX_REQUESTS_OF_APP as u64) {
+        let why = format!("{MAX_REQUESTS_OF_APP} requests of app {} are remembered already", claim.app);
+        return Err(StoreError::Full(why));
     }
     let marks = claim.marks.clone();
     let (fingerprint, content, task_id) =
@@ -175,29 +203,32 @@ pub(in crate::store) fn claim(connection: &Connection, claim: &Claim) -> Result<
     Ok(Claimed::Taken(RequestId(connection.last_insert_rowid())))
 }
 
-/// At most so many: those that were let go in between count until the older ones go.
-fn remembered(connection: &Connection) -> rusqlite::Result<i64> {
-    let span = "SELECT coalesce((SELECT max(id) FROM request) - (SELECT min(id) FROM request) + 1, 0)";
-    connection.prepare_cached(span)?.query_row([], |row| row.get(0))
+/// How many requests are remembered, and how many of `app`.
+fn remembered(connection: &Connection, app: &str) -> rusqlite::Result<(i64, i64)> {
+    let counts = "SELECT coalesce(sum(requests), 0), coalesce(sum(requests) FILTER (WHERE app = ?), 0)
+                  FROM request_count";
+    connection.prepare_cached(counts)?.query_row([app], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
-const EARLIER: &str =
-    "id, request_id, begun_at, ended_at, fingerprint, state, status, head, body FROM request";
+const EARLIER: &str = "id, request_id, begun_at, fingerprint, state, status, head, body FROM request";
 
 fn of_key(connection: &Connection, claim: &Claim, key: &str) -> rusqlite::Result<Option<Earlier>> {
     let mut statement = connection.prepare_cached(&format!("SELECT {EARLIER} WHERE app = ? AND key = ?"))?;
     let found = statement.query_row((&claim.app, key), earlier).optional()?;
-    let Some((id, ended_at, earlier)) = found else { return Ok(None) };
-    let over = earlier.state != RequestState::UnderWay && ended_at < oldest(claim.at);
-    let decided = claim.force && earlier.state != RequestState::UnderWay && earlier.answer.is_none();
-    if !over && !decided {
+    let Some((id, earlier)) = found else { return Ok(None) };
+    // However old it is: whether the clock is to be trusted with that is not asked here.
+    if !earlier.is_overruled_by(claim) {
         return Ok(Some(earlier));
     }
     connection.prepare_cached("DELETE FROM request WHERE id = ?")?.execute([id])?;
     Ok(None)
 }
 
-fn of_content(connection: &Connection, claim: &Claim) -> rusqlite::Result<Option<Earlier>> {
+fn of_content(
+    connection: &Connection,
+    claim: &Claim,
+    doubted: Timestamp,
+) -> rusqlite::Result<Option<Earlier>> {
     let content = claim.marks.as_ref().and_then(|marks| marks.content);
     let (Some(content), Some(since)) = (content, claim.unless_since) else { return Ok(None) };
     if claim.force {
@@ -209,29 +240,28 @@ fn of_content(connection: &Connection, claim: &Claim) -> rusqlite::Result<Option
     }
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {EARLIER} WHERE app = ? AND content = ?
-         AND (state = 0 OR coalesce(ended_at, begun_at) >= ?) ORDER BY id DESC LIMIT 1"
+         AND (state = 0 OR coalesce(ended_at, begun_at) >= ? OR coalesce(ended_at, begun_at) <= ?)
+         ORDER BY id DESC LIMIT 1"
     ))?;
-    let found = statement.query_row((&claim.app, content, nanos(since)), earlier).optional()?;
-    Ok(found.map(|(_, _, earlier)| earlier))
+    let named = (&claim.app, content, nanos(since), nanos(doubted));
+    Ok(statement.query_row(named, earlier).optional()?.map(|(_, earlier)| earlier))
 }
 
-fn earlier(row: &Row<'_>) -> rusqlite::Result<(i64, Timestamp, Earlier)> {
-    let begun_at = time(row.get(2)?);
-    let ended_at = row.get::<_, Option<i64>>(3)?.map_or(begun_at, time);
-    let status: Option<u16> = row.get(6)?;
+fn earlier(row: &Row<'_>) -> rusqlite::Result<(i64, Earlier)> {
+    let status: Option<u16> = row.get(5)?;
     let blob = |column| Ok::<_, rusqlite::Error>(Bytes::from(row.get::<_, Vec<u8>>(column)?));
     let answer = match status {
-        Some(status) => Some(KeptAnswer { status, head: blob(7)?, body: blob(8)? }),
+        Some(status) => Some(KeptAnswer { status, head: blob(6)?, body: blob(7)? }),
         None => None,
     };
     let earlier = Earlier {
         request_id: row.get(1)?,
-        begun_at,
-        fingerprint: row.get(4)?,
-        state: state(row.get(5)?),
+        begun_at: time(row.get(2)?),
+        fingerprint: row.get(3)?,
+        state: state(row.get(4)?),
         answer,
     };
-    Ok((row.get(0)?, ended_at, earlier))
+    Ok((row.get(0)?, earlier))
 }
 
 fn state(code: i64) -> RequestState {
@@ -250,10 +280,21 @@ fn code(state: RequestState) -> i64 {
     }
 }
 
-pub(in crate::store) fn seal(connection: &Connection, id: RequestId, marks: &Marks) -> rusqlite::Result<()> {
+pub(in crate::store) fn seal(
+    connection: &Connection,
+    id: RequestId,
+    marks: &Marks,
+) -> Result<(), StoreError> {
+    let told = |error| super::told(&error);
     let mut statement = connection
-        .prepare_cached("UPDATE request SET fingerprint = ?, content = ?, task_id = ? WHERE id = ?")?;
-    statement.execute((marks.fingerprint, marks.content, &marks.task_id, id.0)).map(drop)
+        .prepare_cached(
+            "UPDATE request SET fingerprint = ?, content = ?, task_id = ? WHERE id = ? AND state = 0",
+        )
+        .map_err(told)?;
+    match statement.execute((marks.fingerprint, marks.content, &marks.task_id, id.0)).map_err(told)? {
+        1 => Ok(()),
+        _ => Err(StoreError::over(id)),
+    }
 }
 
 fn conclude(
@@ -290,7 +331,7 @@ pub(in crate::store) fn settle(
 ) -> rusqlite::Result<bool> {
     let changed = match finding {
         Finding::Done => connection.execute(
-            "UPDATE request SET state = 1, ended_at = coalesce(ended_at, ?) WHERE id = ? AND state = 2",
+            "UPDATE request SET state = 1, ended_at = ? WHERE id = ? AND state = 2",
             (nanos(at), id.0),
         )?,
         Finding::NotSent => connection.execute("DELETE FROM request WHERE id = ? AND state = 2", [id.0])?,

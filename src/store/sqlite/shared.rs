@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use rusqlite::{Connection, Row};
 use tokio::sync::watch;
 
 use super::schema::unsigned;
 use super::work::Command;
 use crate::store::log::Shelf;
-use crate::store::log::record::{kind_of, time};
+use crate::store::log::record::{kind_of, nanos, time};
 use crate::store::standing::{RetryRow, RetrySet, Standing};
 use crate::store::{EventFilter, Replay, ReplayId, Seq, ShardId};
 
@@ -31,6 +32,8 @@ pub(in crate::store) struct Shared {
     pub bytes: AtomicU64,
     /// The longest window of duplicates that was asked for, in nanoseconds; 0: none yet.
     pub window: AtomicI64,
+    /// Times until then may be from a clock that was set since; in nanoseconds.
+    doubted: AtomicI64,
     /// Nothing can be written to the index.
     #[cfg(test)]
     pub full: AtomicBool,
@@ -71,6 +74,7 @@ impl Shared {
             progressed: (Mutex::default(), Condvar::new()),
             bytes: AtomicU64::new(0),
             window: AtomicI64::new(0),
+            doubted: AtomicI64::new(i64::MIN),
             #[cfg(test)]
             full: AtomicBool::new(false),
         }
@@ -88,6 +92,15 @@ impl Shared {
         self.indexed.store(seq.0, Ordering::Release);
         let _guard = self.progressed.0.lock().unwrap_or_else(PoisonError::into_inner);
         self.progressed.1.notify_all();
+    }
+
+    /// Until when times may be from a clock that was set since.
+    pub fn doubted(&self) -> Timestamp {
+        time(self.doubted.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn doubt(&self, until: Option<Timestamp>) {
+        self.doubted.store(until.map_or(i64::MIN, nanos), Ordering::Relaxed);
     }
 
     /// Gives the thread something to do; `false`: it has ended.

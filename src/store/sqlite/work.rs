@@ -63,6 +63,8 @@ pub(in crate::store) struct Work {
     pub(super) cleaned: Seq,
     /// What came of requests while nothing could be written.
     pub(super) unwritten: Vec<Concluding>,
+    pub(super) clock: ClockWatch,
+    pub(super) clock_at: Instant,
     full_sync: bool,
     failed_at: Option<Instant>,
     indexed_at: Instant,
@@ -97,6 +99,8 @@ impl Work {
             classes,
             cleaned,
             unwritten: Vec::new(),
+            clock: ClockWatch::new(Timestamp::now()),
+            clock_at: Instant::now(),
             full_sync: true,
             failed_at: None,
             indexed_at: Instant::now(),
@@ -105,7 +109,6 @@ impl Work {
 
     pub fn run(mut self, commands: &Receiver<Command>) {
         let mut swept = Instant::now();
-        let mut clock = ClockWatch::new(Timestamp::now());
         loop {
             let gathered = self.gather(commands, SWEEP_EVERY.saturating_sub(swept.elapsed()));
             let stop = gathered.stop;
@@ -113,12 +116,12 @@ impl Work {
             if stop {
                 return;
             }
-            let passed = swept.elapsed();
-            if passed >= SWEEP_EVERY {
+            if swept.elapsed() >= SWEEP_EVERY {
                 let now = Timestamp::now();
-                if clock.trusts(now, passed) {
+                if self.watch_clock(now) {
                     self.sweep(now);
                 }
+                self.keep_clock();
                 swept = Instant::now();
             }
             self.clean();

@@ -83,12 +83,62 @@ pub(crate) async fn an_answer_is_given_again_for_a_day(house: &mut impl House) {
         store = opened;
     }
     let day = 24 * 60 * 60;
-    for second in [7, day + 4] {
+    // A clock that was set forward lifts nothing: what is too old goes with a sweep, or not at all.
+    for second in [7, day + 4, 30 * day] {
+        if second < day + 5 {
+            house.sweep(after(second)).await;
+        }
         let earlier = blocked(&store, Claim { force: true, ..keyed("a", second) }).await;
         assert_eq!((earlier.state, earlier.answer), (RequestState::Done, Some(answer())));
         assert_eq!(earlier.fingerprint, Some([1; 32]));
     }
+    house.sweep(after(day + 6)).await;
     taken(&store, keyed("a", day + 6)).await;
+}
+
+pub(crate) async fn what_is_over_is_not_sealed(house: &mut impl House) {
+    let store = house.open().await;
+    let id = taken(&store, keyed("a", 1)).await;
+    store.conclude(id, Conclusion::Unknown, after(2)).await.unwrap();
+    store.seal(id, marks(1)).await.unwrap_err();
+    assert_eq!(blocked(&store, keyed("a", 3)).await.fingerprint, None);
+    let id = taken(&store, keyed("b", 1)).await;
+    store.conclude(id, Conclusion::NotSent, after(2)).await.unwrap();
+    store.seal(id, marks(1)).await.unwrap_err();
+}
+
+pub(crate) async fn an_unknown_outcome_with_a_key_is_not_forgotten(house: &mut impl House) {
+    let store = house.open().await;
+    let ids = [taken(&store, keyed("a", 1)).await, taken(&store, same(1, 2)).await];
+    for id in ids {
+        store.conclude(id, Conclusion::Unknown, after(3)).await.unwrap();
+    }
+    let days = |days: i64| after(days * 24 * 60 * 60);
+    house.sweep(days(30)).await;
+    let left = unknown(&store).await;
+    assert_eq!(left.iter().map(|row| row.id).collect::<Vec<_>>(), [ids[0]]);
+    // The day begins when somebody has found out.
+    assert!(store.settle_request(ids[0], Finding::Done, days(30)).await.unwrap());
+    let key = || Claim { at: days(31), ..keyed("a", 0) };
+    house.sweep(days(31)).await;
+    assert_eq!(blocked(&store, key()).await.state, RequestState::Done);
+    house.sweep(days(32)).await;
+    taken(&store, key()).await;
+}
+
+pub(crate) async fn a_forced_key_stands_for_the_same_request(house: &mut impl House) {
+    let store = house.open().await;
+    let of = |content: u8, second| Claim { marks: Some(marks(content)), ..keyed("a", second) };
+    let id = taken(&store, of(1, 1)).await;
+    store.conclude(id, Conclusion::Unknown, after(2)).await.unwrap();
+    let other = Claim { force: true, ..of(2, 3) };
+    assert_eq!(blocked(&store, other).await.fingerprint, Some([1; 32]));
+    let to_come = Claim { force: true, ..keyed("a", 3) };
+    assert_eq!(blocked(&store, to_come).await.fingerprint, Some([1; 32]));
+    // It stands in the way of the same numbers still.
+    assert_eq!(blocked(&store, same(1, 4)).await.state, RequestState::Unknown);
+    taken(&store, Claim { force: true, ..of(1, 5) }).await;
+    assert_eq!(blocked(&store, same(1, 6)).await.state, RequestState::UnderWay);
 }
 
 pub(crate) async fn what_was_not_sent_is_forgotten(house: &mut impl House) {
@@ -173,6 +223,10 @@ pub(crate) async fn what_was_under_way_is_unknown_after_a_restart(house: &mut im
     assert_eq!(found.iter().map(|row| row.id).collect::<Vec<_>>(), [ids[1], ids[0]]);
     assert_eq!(blocked(&store, keyed("a", 5)).await.state, RequestState::Unknown);
     assert_eq!(blocked(&store, same(1, 5)).await.state, RequestState::Unknown);
+    // Until the restart it may have been sent: the window begins there.
+    let restarted = found[0].ended_at.unwrap();
+    let claim = Claim { at: restarted, unless_since: Some(restarted), ..same(1, 0) };
+    assert_eq!(blocked(&store, claim).await.state, RequestState::Unknown);
     assert_eq!(blocked(&store, same(2, 5)).await.state, RequestState::Done);
 }
 
