@@ -36,7 +36,7 @@ const MAX_EVENTS: usize = 16_384;
 const MAX_BYTES: usize = 32 << 20;
 /// After so many events that tell nothing of a batch it is written down how far it has come.
 const MAX_UNWRITTEN: u64 = 10_000;
-/// Most calls and numbers of batches that are kept at hand.
+/// Most calls and numbers of batches that are kept at hand, with what each batch takes beside.
 const MAX_AT_HAND: usize = 2_000_000;
 
 /// How many batches are quiet, as of a moment ago.
@@ -133,13 +133,15 @@ struct Shard {
     key: [u8; 32],
     books: BTreeMap<Name, Book>,
     steps: u64,
+    max_at_hand: usize,
 }
 
 impl Shard {
     fn begin(start: LedgerStart, tail: Seq) -> Self {
         // A log that was lost begins anew.
         let next = if start.next > tail { Seq(1) } else { start.next };
-        Self { next, written: next, key: start.key, books: BTreeMap::new(), steps: 0 }
+        let books = BTreeMap::new();
+        Self { next, written: next, key: start.key, books, steps: 0, max_at_hand: MAX_AT_HAND }
     }
 
     /// Books what events tell; which batches that concerns.
@@ -167,13 +169,22 @@ impl Shard {
         Ok(touched)
     }
 
-    /// Lets go of the batches that were not heard of for the longest.
+    /// Lets go of the batches that were not heard of for the longest, until half of the room is free: not at
+    /// every step. The latest stays, however large.
     fn let_go(&mut self) {
-        let mut size: usize = self.books.values().map(Book::len).sum();
-        while size > MAX_AT_HAND && self.books.len() > 1 {
-            let oldest = self.books.iter().min_by_key(|(_, book)| book.touched);
-            let Some(name) = oldest.map(|(name, _)| name.clone()) else { return };
-            size -= self.books.remove(&name).map_or(0, |book| book.len());
+        let mut size: usize = self.books.values().map(Book::size).sum();
+        if size <= self.max_at_hand {
+            return;
+        }
+        let ages = self.books.iter().map(|(name, book)| (book.touched, name.clone()));
+        let mut ages: Vec<(u64, Name)> = ages.collect();
+        ages.sort_unstable();
+        ages.pop();
+        for (_, name) in ages {
+            if size <= self.max_at_hand / 2 {
+                return;
+            }
+            size -= self.books.remove(&name).map_or(0, |book| book.size());
         }
     }
 }

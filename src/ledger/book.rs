@@ -18,6 +18,9 @@ const MAX_DEGREE: usize = 64;
 /// Most different degrees of a batch; the document's examples have letters.
 const MAX_DEGREES: usize = 64;
 
+/// What a batch takes without calls, in calls: its names, and its place among the others.
+const SIZE: usize = 16;
+
 /// A state that is told as no number.
 const NO_STATE: i64 = i64::MIN;
 
@@ -67,9 +70,9 @@ impl Book {
         }
     }
 
-    /// Calls, numbers and degrees that it holds.
-    pub(super) fn len(&self) -> usize {
-        self.calls.len() + self.numbers.len() + self.degrees.len()
+    /// What it takes of the room at hand: calls, numbers and degrees, and itself.
+    pub(super) fn size(&self) -> usize {
+        SIZE + self.calls.len() + self.numbers.len() + self.degrees.len()
     }
 
     /// Books what an event tells.

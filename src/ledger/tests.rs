@@ -92,6 +92,31 @@ async fn a_batch_adds_up_however_often_it_is_told() {
 }
 
 #[test]
+fn the_batches_heard_of_last_stay_at_hand() {
+    let start = LedgerStart { next: Seq(1), key: [0; 32] };
+    let mut shard = Shard { max_at_hand: 320, ..Shard::begin(start, Seq(1)) };
+    let name = |number: u64| -> Name { ("crm".into(), number.to_string()) };
+    let heard = |touched| {
+        let mut book = Book::default();
+        book.touched = touched;
+        book
+    };
+    let here = |shard: &Shard| shard.books.values().map(|book| book.touched).collect::<BTreeSet<_>>();
+    for number in 0..20 {
+        shard.books.insert(name(number), heard(100 - number));
+        shard.let_go();
+    }
+    assert_eq!(shard.books.len(), 20);
+    // One more, and the older half goes, though none of them holds a call.
+    shard.books.insert(name(20), heard(101));
+    shard.let_go();
+    assert_eq!(here(&shard), (92..=101).collect());
+    shard.max_at_hand = 1;
+    shard.let_go();
+    assert_eq!(here(&shard), [101].into());
+}
+
+#[test]
 fn a_batch_is_quiet_when_it_lacks_numbers_and_nothing_comes() {
     let at = |second| Some(Timestamp::from_second(second).unwrap());
     let told = BatchEntry { returned: 2, last_record_at: at(50), ..BatchEntry::default() };
