@@ -30,7 +30,7 @@ pub(super) struct Workers(Vec<Worker>);
 
 #[derive(Debug)]
 struct Worker {
-    /// Closed when the thread's listener and connections have ended.
+    /// Closed when the thread's listener and connections have ended, and nothing is under way.
     ended: oneshot::Receiver<()>,
     /// Dropped to have the thread end at once.
     _cut: oneshot::Sender<()>,
@@ -54,8 +54,12 @@ impl Workers {
                     tokio::spawn(proxy.upkeep(thread));
                     let (reject, service) = (proxy.rejections(thread), proxy.service(thread));
                     let serving = listen::serve(listener, &settings, reject, service, drain);
+                    let finishing = async {
+                        serving.await;
+                        proxy.idle().await;
+                    };
                     tokio::select! {
-                        () = serving => {}
+                        () = finishing => {}
                         _ = cut_off => tracing::warn!("requests still under way were cut off"),
                     }
                 });

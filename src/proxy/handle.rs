@@ -19,6 +19,8 @@ use super::worker::Worker;
 use crate::net::listen::{Peer, Rejected};
 use crate::store::{Ledger, Once};
 
+/// At the end it is looked so often whether anything is under way still.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How often unused connections to the upstream are looked through.
 const SWEEP: Duration = Duration::from_secs(2);
 
@@ -93,6 +95,13 @@ impl Proxy {
     /// From now on requests are refused.
     pub fn drain(&self) {
         self.running.load().drain();
+    }
+
+    /// Over when nothing is under way: an exchange may go on without its connection.
+    pub async fn idle(&self) {
+        while self.running.load().in_flight.now() > 0 {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Counts and gauges, for a scrape.

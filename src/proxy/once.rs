@@ -4,7 +4,8 @@
 //! Before anything goes out it is written down that it does; when the answer is there, what came of it. What
 //! can't be written down is not sent. Of an upload, task and numbers are known at its end only: until that is
 //! written down too, the upstream lacks the last bytes ([`seal`]). From then on the exchange no longer needs
-//! the client ([`detached`]): who gave up waiting asks again with its key, and has the first answer.
+//! the client ([`detached`]): who gave up waiting asks again with its key, and has the first answer. An answer
+//! that comes before that ends the exchange, and the upstream never gets the last bytes.
 //!
 //! | what came of it | with a key, the next one gets | the same numbers |
 //! | --- | --- | --- |
@@ -152,6 +153,7 @@ where
         }
     } else if claim.key.is_some()
         && let Err(stopped) = slot.claim(claim.clone()).await
+        && !waits_for_the_body(&stopped, &claim)
     {
         Some((stopped, Known::Marker(Box::new(marker))))
     } else {
@@ -165,6 +167,12 @@ where
         Some((Stopped::Refused(refusal), _)) => Err(call.refuse(refusal)),
         Some((Stopped::Earlier(earlier), known)) => repeat(call, *earlier, known, plan.key.is_some()).await,
     }
+}
+
+/// Whether the app has decided about what stands in its way, if only this is the same request. That is known
+/// at the end of its body, and until then all stays as it is.
+fn waits_for_the_body(stopped: &Stopped, claim: &Claim) -> bool {
+    matches!(stopped, Stopped::Earlier(earlier) if claim.force && earlier.may_be_forced())
 }
 
 fn claim(call: &Call, plan: &Plan) -> Claim {
@@ -221,7 +229,11 @@ async fn repeat(
     keyed: bool,
 ) -> Result<Answered, Refused> {
     let Some(answer) = &earlier.answer else {
-        return Err(call.refuse(Refusal::Duplicate(Duplicate::of(&earlier, keyed))));
+        let marks = match &known {
+            Known::Marks(marks) => Some(marks),
+            Known::Marker(_) => None,
+        };
+        return Err(call.refuse(Refusal::Duplicate(Duplicate::of(&earlier, keyed, marks))));
     };
     let marks = match known {
         Known::Marks(marks) => marks,

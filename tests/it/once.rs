@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
 use serde_json::Value;
-use xinyao_gateway::store::{MemoryStore, StoreError};
+use tokio::net::TcpStream;
+use xinyao_gateway::store::{MemoryStore, Once, RequestState, StoreError};
 
 use crate::support::{
     ADDTASK, Act, Answer, Ask, Binary, Gateway, OUTNUM, TASKLIST, Upstream, answer, bytes, eventually,
@@ -376,6 +377,108 @@ async fn who_gave_up_waiting_has_the_answer_at_the_next_try() {
         server.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{\"code\":0}").await;
         eventually(async || gateway.ask(ask.clone()).await.status == 200).await;
         replayed(&gateway.ask(ask).await);
+    }
+}
+
+#[tokio::test]
+async fn who_left_while_the_answer_came_has_it_at_the_next_try() {
+    let upstream = Upstream::by_hand();
+    let gateway = Gateway::to(&upstream).start();
+    for ask in [keyed(&post(ADDTASK, TASK), "a"), keyed(&outnum("1", bytes(200_000)), "b")] {
+        let mut line = gateway.line().await;
+        line.send(ask.to_bytes()).await;
+        let mut server = upstream.accept().await;
+        server.request().await.unwrap();
+        server.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{\"cod").await;
+        let still = async || {
+            for _ in 0..10 {
+                duplicate(&gateway.ask(ask.clone()).await, "still under way");
+            }
+        };
+        still().await;
+        drop(line);
+        still().await;
+        server.send("e\":0}").await;
+        eventually(async || gateway.ask(ask.clone()).await.status == 200).await;
+        replayed(&gateway.ask(ask).await);
+    }
+}
+
+#[tokio::test]
+async fn what_goes_on_without_its_client_is_finished_before_the_end() {
+    let upstream = Upstream::by_hand();
+    let store = Arc::new(MemoryStore::new());
+    let mut gateway = Gateway::to(&upstream).store(Arc::clone(&store) as _).start();
+    let mut line = gateway.line().await;
+    line.send(keyed(&post(ADDTASK, TASK), "k").to_bytes()).await;
+    let mut server = upstream.accept().await;
+    server.request().await.unwrap();
+    drop(line);
+    let stopped = gateway.stop();
+    eventually(async || TcpStream::connect(gateway.proxy).await.is_err()).await;
+    server.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{\"code\":0}").await;
+    stopped.await;
+    let states: Vec<_> =
+        store.requests(None, 9, None).await.unwrap().rows.iter().map(|row| row.state).collect();
+    assert_eq!(states, [RequestState::Done]);
+}
+
+#[tokio::test]
+async fn an_answer_before_the_end_of_the_upload_is_the_end_of_it() {
+    for code in [0, 1001] {
+        let upstream = Upstream::by_hand();
+        let gateway = Gateway::to(&upstream).start();
+        let ask = keyed(&outnum("1", bytes(300_000)), "k");
+        let whole = ask.to_bytes();
+        let mut line = gateway.line().await;
+        line.send(&whole[..150_000]).await;
+        let mut server = upstream.accept().await;
+        server.head().await.unwrap();
+        let body = format!("{{\"code\":{code}}}");
+        server.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())).await;
+        assert_eq!(line.answer().await.text(), body);
+        // The gateway may have closed by now.
+        drop(line.try_send(&whole[150_000..]).await);
+        drop(line);
+        assert!(server.rest().await.len() < ask.content().len());
+        let states = async || {
+            let page = gateway.operate("/api/v1/requests").await.json();
+            page["requests"].as_array().unwrap().iter().map(|row| row["state"].clone()).collect::<Vec<_>>()
+        };
+        if code == 0 {
+            assert_eq!(states().await, ["unknown"]);
+            duplicate(&gateway.ask(ask).await, "unknown");
+            continue;
+        }
+        assert!(states().await.is_empty());
+        let (answered, ()) = tokio::join!(gateway.ask(ask), async {
+            let mut server = upstream.accept().await;
+            server.request().await.unwrap();
+            server.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{\"code\":0}").await;
+        });
+        sent(&answered);
+        assert_eq!(states().await, ["done"]);
+    }
+}
+
+#[tokio::test]
+async fn a_forced_key_is_for_the_same_request() {
+    for size in [1_000, 200_000] {
+        let upstream = Upstream::in_turn([Act::Close, ok(), ok()]);
+        let gateway = Gateway::to(&upstream).start();
+        let plain = outnum("1", bytes(size));
+        let ask = keyed(&plain, "k");
+        gateway.ask(ask.clone()).await.refused(502, -50202, "upstream_broke_off");
+        let other = keyed(&outnum("1", bytes(size + 1)), "k");
+        duplicate(&gateway.ask(forced(&other)).await, "another body");
+        // It stands in the way as before.
+        assert_eq!(unknown(&gateway).await.len(), 1);
+        duplicate(&gateway.ask(plain).await, "unknown");
+        duplicate(&gateway.ask(ask.clone()).await, "unknown");
+        assert_eq!(upstream.seen().len(), 1);
+        sent(&gateway.ask(forced(&ask)).await);
+        replayed(&gateway.ask(forced(&ask)).await);
+        assert_eq!(upstream.seen().len(), 2);
     }
 }
 

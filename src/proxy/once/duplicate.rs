@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::store::{Earlier, RequestState};
+use crate::store::{Earlier, Marks, RequestState};
 
 /// What stands in a request's way.
 #[derive(Debug, Clone)]
@@ -23,15 +23,19 @@ enum Why {
 }
 
 impl Duplicate {
-    /// That one, by key or by content.
-    pub fn of(earlier: &Earlier, keyed: bool) -> Self {
+    /// That one, by key or by content, in the way of what is known by `marks`.
+    pub fn of(earlier: &Earlier, keyed: bool, marks: Option<&Marks>) -> Self {
         let Earlier { request_id, begun_at, state, .. } = earlier;
-        Self { why: Why::State(*state), keyed, request_id: request_id.clone(), begun_at: *begun_at }
+        // What is under way passes, and is asked about again then.
+        let told = keyed && *state != RequestState::UnderWay;
+        let differs = earlier.fingerprint.zip(marks).is_some_and(|(first, marks)| first != marks.fingerprint);
+        let why = if told && differs { Why::Other } else { Why::State(*state) };
+        Self { why, keyed, request_id: request_id.clone(), begun_at: *begun_at }
     }
 
     /// That one, which was another request.
     pub fn of_another(earlier: &Earlier) -> Self {
-        Self { why: Why::Other, ..Self::of(earlier, true) }
+        Self { why: Why::Other, ..Self::of(earlier, true, None) }
     }
 
     /// Whether it will be over by itself.

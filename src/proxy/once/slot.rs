@@ -31,6 +31,9 @@ impl Ticket {
     /// Writes down what came of it. If that fails it is written later, and the answer is given regardless.
     pub async fn conclude(mut self, conclusion: Conclusion) {
         let Some(id) = self.id.take() else { return };
+        // Success without the end of the body, which never goes out now: of what, nobody can tell.
+        let unsealed = !self.sent && matches!(conclusion, Conclusion::Done(_));
+        let conclusion = if unsealed { Conclusion::Unknown } else { conclusion };
         tell(id, &conclusion);
         let concluding = self.memory.conclude(id, conclusion, Timestamp::now());
         if let Ok(Err(error)) = tokio::time::timeout(PATIENCE, concluding).await {
@@ -66,33 +69,47 @@ pub enum Stopped {
     Refused(Refusal),
 }
 
-/// The place of a request: empty until it is taken up.
+/// The place of a request.
 pub struct Slot {
     memory: Arc<dyn Once>,
-    ticket: Mutex<Option<Ticket>>,
+    state: Mutex<State>,
+}
+
+enum State {
+    /// It is not taken up yet.
+    Empty,
+    Held(Ticket),
+    /// What came of it is known, or about to be: nothing more may go out.
+    Over {
+        sent: bool,
+    },
 }
 
 impl Slot {
     /// An empty one.
     pub fn new(memory: Arc<dyn Once>) -> Arc<Self> {
-        Arc::new(Self { memory, ticket: Mutex::default() })
+        Arc::new(Self { memory, state: Mutex::new(State::Empty) })
     }
 
     /// Whether the SaaS may have all of the request.
     pub fn is_sent(&self) -> bool {
-        self.held().as_ref().is_some_and(|ticket| ticket.sent)
+        self.state().is_sent()
     }
 
-    /// What was taken up.
+    /// What was taken up. From now on nothing is.
     pub fn ticket(&self) -> Option<Ticket> {
-        self.held().take()
+        let mut state = self.state();
+        let sent = state.is_sent();
+        match std::mem::replace(&mut *state, State::Over { sent }) {
+            State::Held(ticket) => Some(ticket),
+            State::Empty | State::Over { .. } => None,
+        }
     }
 
     /// Takes up a request with a key, whose body is still to come.
     pub async fn claim(&self, claim: Claim) -> Result<(), Stopped> {
         let ticket = self.taken(claim).await?;
-        *self.held() = Some(ticket);
-        Ok(())
+        self.hold(ticket, false)
     }
 
     /// Takes up a request whose body is there.
@@ -101,26 +118,43 @@ impl Slot {
         if claim.key.is_none() && !named {
             return Ok(());
         }
-        let mut ticket = self.taken(claim).await?;
-        ticket.sent = true;
-        *self.held() = Some(ticket);
+        let ticket = self.taken(claim).await?;
+        self.hold(ticket, true)
+    }
+
+    fn hold(&self, mut ticket: Ticket, sent: bool) -> Result<(), Stopped> {
+        let mut state = self.state();
+        if let State::Over { .. } = *state {
+            return Err(Stopped::Refused(over()));
+        }
+        ticket.sent = sent;
+        *state = State::Held(ticket);
         Ok(())
     }
 
     /// The body is there but for its last bytes, which may go out when this is `Ok`.
     pub async fn seal(&self, claim: Claim, marks: Marks) -> Result<(), Refusal> {
-        let taken = self.held().as_ref().and_then(|ticket| ticket.id);
+        let taken = match &*self.state() {
+            State::Held(ticket) => ticket.id,
+            State::Empty => None,
+            // One with a key had its place.
+            State::Over { .. } if claim.key.is_some() => return Err(over()),
+            State::Over { .. } => None,
+        };
         let Some(id) = taken else {
-            let claim = Claim { marks: Some(marks), ..claim };
+            let keyed = claim.key.is_some();
+            let claim = Claim { marks: Some(marks.clone()), ..claim };
             return self.claim_whole(claim).await.map_err(|stopped| match stopped {
-                Stopped::Earlier(earlier) => Refusal::Duplicate(Duplicate::of(&earlier, false)),
+                Stopped::Earlier(earlier) => Refusal::Duplicate(Duplicate::of(&earlier, keyed, Some(&marks))),
                 Stopped::Refused(refusal) => refusal,
             });
         };
         let sealing = tokio::time::timeout(PATIENCE, self.memory.seal(id, marks)).await;
         sealing.map_err(|_| late())?.map_err(unremembered)?;
-        if let Some(ticket) = &mut *self.held() {
-            ticket.sent = true;
+        match &mut *self.state() {
+            State::Held(ticket) => ticket.sent = true,
+            // The answer came in between.
+            State::Empty | State::Over { .. } => return Err(over()),
         }
         Ok(())
     }
@@ -146,9 +180,23 @@ impl Slot {
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, Option<Ticket>> {
-        self.ticket.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl State {
+    fn is_sent(&self) -> bool {
+        match self {
+            Self::Empty => false,
+            Self::Held(ticket) => ticket.sent,
+            Self::Over { sent } => *sent,
+        }
+    }
+}
+
+fn over() -> Refusal {
+    Refusal::Invalid("it was answered before it had ended")
 }
 
 fn unremembered(error: StoreError) -> Refusal {
@@ -158,4 +206,65 @@ fn unremembered(error: StoreError) -> Refusal {
 
 fn late() -> Refusal {
     unremembered(StoreError::Unavailable("it did not answer in time".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{MemoryStore, RequestState};
+
+    fn claim(key: Option<&str>) -> Claim {
+        Claim {
+            app: "crm".into(),
+            endpoint: "outnum",
+            request_id: "r".into(),
+            key: key.map(str::to_owned),
+            marks: None,
+            at: Timestamp::now(),
+            unless_since: Some(Timestamp::now()),
+            force: false,
+        }
+    }
+
+    fn marks() -> Marks {
+        Marks { content: Some([1; 32]), ..Marks::default() }
+    }
+
+    async fn states(store: &MemoryStore) -> Vec<RequestState> {
+        let page = store.requests(None, 9, None).await.unwrap();
+        page.rows.iter().map(|row| row.state).collect()
+    }
+
+    #[tokio::test]
+    async fn after_the_answer_nothing_is_taken_up() {
+        let store = Arc::new(MemoryStore::new());
+        for key in [Some("k"), None] {
+            let slot = Slot::new(Arc::clone(&store) as _);
+            if key.is_some() {
+                slot.claim(claim(key)).await.unwrap();
+            }
+            if let Some(ticket) = slot.ticket() {
+                ticket.conclude(Conclusion::NotSent).await;
+            }
+            slot.seal(claim(key), marks()).await.unwrap_err();
+            drop(slot);
+            assert_eq!(states(&store).await, [], "{key:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn success_without_the_end_of_the_body_is_unknown() {
+        for (sealed, state) in [(false, RequestState::Unknown), (true, RequestState::Done)] {
+            let store = Arc::new(MemoryStore::new());
+            let slot = Slot::new(Arc::clone(&store) as _);
+            slot.claim(claim(Some("k"))).await.unwrap();
+            if sealed {
+                slot.seal(claim(Some("k")), marks()).await.unwrap();
+            }
+            let ticket = slot.ticket().unwrap();
+            assert_eq!(slot.is_sent(), sealed);
+            ticket.conclude(Conclusion::Done(None)).await;
+            assert_eq!(states(&store).await, [state]);
+        }
+    }
 }
