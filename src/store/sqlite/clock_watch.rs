@@ -41,11 +41,13 @@ impl ClockWatch {
             _ => Duration::ZERO,
         };
         let hold = hold.max(held);
-        if !hold.is_zero() {
+        if away.is_negative() && !held.is_zero() {
             tracing::warn!(
-                seconds = hold.as_secs(),
-                "this host's clock may have been set; nothing is removed for a while as past its retention"
+                seconds = away.as_secs(),
+                "this host's clock stands before its last look; nothing is removed for a day as past its retention"
             );
+        } else if !hold.is_zero() {
+            tracing::info!(seconds = hold.as_secs(), "nothing is removed for a while as past its retention");
         }
         Self { last: now, hold, doubted: Some(last.max(now)).filter(|_| !hold.is_zero()) }
     }
