@@ -225,6 +225,7 @@ pub(crate) async fn what_was_under_way_is_unknown_after_a_restart(house: &mut im
     assert_eq!(blocked(&store, same(1, 5)).await.state, RequestState::Unknown);
     // Until the restart it may have been sent: the window begins there.
     let restarted = found[0].ended_at.unwrap();
+    assert_ne!(restarted, found[0].begun_at);
     let claim = Claim { at: restarted, unless_since: Some(restarted), ..same(1, 0) };
     assert_eq!(blocked(&store, claim).await.state, RequestState::Unknown);
     assert_eq!(blocked(&store, same(2, 5)).await.state, RequestState::Done);
