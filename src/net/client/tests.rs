@@ -68,7 +68,9 @@ async fn what_was_written_is_not_sent_again() {
     });
     let client = Client::new().unwrap();
     assert!(client.send(post(address)).await.unwrap().read(1024).await.unwrap());
-    let reset = client.send(post(address)).await;
+    let sending = client.send(post(address));
+    let reset =
+        tokio::time::timeout(Duration::from_secs(10), sending).await.expect("nobody answers a second");
     assert!(matches!(reset, Err(ClientError::Exchange(_))), "{reset:?}");
     // A second POST would have connected by now.
     let another = server.await.unwrap().into_std().unwrap().accept();
