@@ -14,7 +14,7 @@ pub(super) fn status(status: &Value) -> String {
     text += &format!("clock    the SaaS's is {:+.1} s from this host's\n", skew.unwrap_or_default());
     for upstream in rows(&status["upstreams"]) {
         let health = if upstream["healthy"] == true { "healthy" } else { "UNREACHABLE" };
-        let error = upstream["dns_error"].as_str().map(|error| format!(" (DNS: {error})"));
+        let error = upstream["dns_error"].as_str().map(|error| format!(" ({error})"));
         text += &format!("upstream {} {health}{}\n", plain(&upstream["url"]), error.unwrap_or_default());
     }
     let (backlog, store) = (&status["backlog"], &status["store"]);

@@ -30,7 +30,7 @@ pub(super) struct Answer {
 /// Why there are none.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LookupFailure {
-    #[error("DNS: {0}")]
+    #[error(transparent)]
     Dns(#[from] NetError),
     #[error("DNS did not answer within {0:?}")]
     Timeout(Duration),
