@@ -50,6 +50,7 @@ macro_rules! suite {
             log::many_writers_leave_no_gap,
             log::events_outlive_a_restart,
             progress::a_new_subscriber_begins_where_it_is_told,
+            progress::what_comes_while_a_subscriber_enters_is_for_it,
             progress::a_known_subscriber_goes_on_where_it_stopped,
             progress::a_frontier_never_goes_back,
             progress::retries_are_due_in_order,

@@ -86,11 +86,13 @@ impl EmbeddedStore {
     }
 
     async fn begin(&self, start: Start) -> Result<Seq, StoreError> {
+        // Before the index is asked: what comes meanwhile may be in neither.
+        let tail = self.shared.shelf.tail();
         let found = match start {
             Start::Now => None,
             Start::Since(at) => self.sql(move |questions| questions.first_since(nanos(at))).await?,
         };
-        Ok(found.unwrap_or_else(|| self.shared.shelf.tail()))
+        Ok(found.unwrap_or(tail))
     }
 }
 

@@ -16,6 +16,16 @@ pub(crate) async fn a_new_subscriber_begins_where_it_is_told(house: &mut impl Ho
     assert_eq!(open(&store, "later", Start::Since(after(99))).await, Seq(6));
 }
 
+pub(crate) async fn what_comes_while_a_subscriber_enters_is_for_it(house: &mut impl House) {
+    let store = house.open().await;
+    for number in 1..=100 {
+        let name = format!("hook-{number}");
+        let since = Start::Since(after(number.try_into().unwrap()));
+        let (begin, kept) = tokio::join!(open(&store, &name, since), keep(&store, event(number)));
+        assert!(begin <= kept.seq, "{begin:?} is past {kept:?}");
+    }
+}
+
 pub(crate) async fn a_known_subscriber_goes_on_where_it_stopped(house: &mut impl House) {
     let store = house.open().await;
     assert_eq!(open(&store, "hook", Start::Now).await, Seq(1));
