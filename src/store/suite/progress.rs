@@ -18,10 +18,18 @@ pub(crate) async fn a_new_subscriber_begins_where_it_is_told(house: &mut impl Ho
 
 pub(crate) async fn what_comes_while_a_subscriber_enters_is_for_it(house: &mut impl House) {
     let store = house.open().await;
-    for number in 1..=100 {
+    for number in 1..=400 {
         let name = format!("hook-{number}");
         let since = Start::Since(after(number.try_into().unwrap()));
-        let (begin, kept) = tokio::join!(open(&store, &name, since), keep(&store, event(number)));
+        let keeping = tokio::spawn({
+            let store = Arc::clone(&store);
+            async move { keep(&store, event(number)).await }
+        });
+        // Where in its way the event is then differs from round to round.
+        tokio::task::yield_now().await;
+        std::thread::sleep(std::time::Duration::from_micros(number * 5));
+        let begin = open(&store, &name, since).await;
+        let kept = keeping.await.unwrap();
         assert!(begin <= kept.seq, "{begin:?} is past {kept:?}");
     }
 }
