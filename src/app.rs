@@ -1,6 +1,7 @@
 //! The composition root: a configuration becomes listeners that serve until they are told to stop.
 
 mod admin;
+mod figures;
 mod hub;
 mod ledger;
 mod store;
@@ -109,6 +110,7 @@ impl Gateway {
             dispatch: Arc::clone(&hub.dispatch),
             addresses,
             store: Arc::clone(&store.store),
+            store_path: store.path(),
             commits: store.metrics(),
             draining: draining.clone(),
             config: config.redacted,

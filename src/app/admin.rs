@@ -1,5 +1,6 @@
 //! What the operators' listener is given to show.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,6 +10,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
+use super::figures::{self, Checks, Figures};
 use super::subscribers::Served;
 use super::team_urls::Addresses;
 use crate::admin::{self, Check, Operations, Problem, Views};
@@ -31,6 +33,8 @@ pub(super) struct Parts {
     /// The subscribers, and the addresses that apps named.
     pub(super) addresses: Arc<Addresses>,
     pub(super) store: Arc<dyn Store>,
+    /// Where the store is on disk, if it is.
+    pub(super) store_path: Option<PathBuf>,
     /// What the store counts of itself.
     pub(super) commits: Option<Box<dyn Collector>>,
     pub(super) draining: Drain,
@@ -53,12 +57,21 @@ pub(super) async fn serve(
         proxy_protocol: false,
         ..like
     };
-    let router = admin::router(views(parts), settings.token);
+    let figures = Arc::new(Figures::of(parts.store_path.clone()));
+    let keeping = figures.keep(Arc::clone(&parts.store));
+    let router = admin::router(views(parts, &figures), settings.token);
     let service = move |_| TowerToHyperService::new(router.clone());
-    listen::serve(listener, &listen, reject, service, drain).await;
+    tokio::select! {
+        () = listen::serve(listener, &listen, reject, service, drain) => {}
+        () = keeping => {}
+    }
 }
 
-fn views(parts: Parts) -> Views {
+fn views(parts: Parts, figures: &Arc<Figures>) -> Views {
+    let checks: Checks = {
+        let (store, draining) = (Arc::clone(&parts.store), parts.draining.clone());
+        Arc::new(move || checks(&*store, &draining))
+    };
     let mut metrics = Registry::default();
     metrics.register_collector(Box::new(parts.proxy.metrics()));
     metrics.register_collector(Box::new(Process::new()));
@@ -68,7 +81,11 @@ fn views(parts: Parts) -> Views {
     if let Some(commits) = parts.commits {
         metrics.register_collector(commits);
     }
-    let Parts { proxy, store, draining, config, started, .. } = parts;
+    metrics.register_collector(Box::new(figures::Metrics {
+        figures: Arc::clone(figures),
+        checks: Arc::clone(&checks),
+    }));
+    let Parts { proxy, store, config, started, .. } = parts;
     let operations = Operations {
         query: Arc::clone(&store) as _,
         operate: Arc::clone(&store) as _,
@@ -93,29 +110,30 @@ fn views(parts: Parts) -> Views {
             }
             status
         }),
-        checks: Box::new(move || {
-            let stopping = draining.is_started();
-            let mut checks = vec![
-                Check { name: "config", ok: true, detail: "valid".into() },
-                Check {
-                    name: "draining",
-                    ok: !stopping,
-                    detail: if stopping { "shutting down" } else { "no" }.into(),
-                },
-            ];
-            checks.push(writable(&*store));
-            checks
-        }),
+        checks: Box::new(move || checks()),
         config: Box::new(move || config.clone()),
         openapi: admin::openapi::document(),
         operations: Some(operations),
     }
 }
 
-fn writable(store: &dyn Store) -> Check {
+/// What must hold for requests to be taken, and whether it does.
+fn checks(store: &dyn Store, draining: &Drain) -> Vec<Check> {
+    let stopping = draining.is_started();
     let writable = store.writable();
-    let detail = writable.as_ref().err().map_or_else(|| "writable".to_owned(), ToString::to_string);
-    Check { name: "store", ok: writable.is_ok(), detail }
+    vec![
+        Check { name: "config", ok: true, detail: "valid".into() },
+        Check {
+            name: "draining",
+            ok: !stopping,
+            detail: if stopping { "shutting down" } else { "no" }.into(),
+        },
+        Check {
+            name: "store",
+            ok: writable.is_ok(),
+            detail: writable.err().map_or_else(|| "writable".to_owned(), |error| error.to_string()),
+        },
+    ]
 }
 
 fn reject(rejected: Rejected, _: Peer) -> Response<bytes::Bytes> {

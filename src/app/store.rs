@@ -1,6 +1,7 @@
 //! The store that everything is kept in, opened before anything is taken in and closed after all else.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -13,6 +14,7 @@ pub(super) struct Opened {
     /// What the others see of it.
     pub(super) store: Arc<dyn Store>,
     embedded: Option<Arc<EmbeddedStore>>,
+    path: Option<PathBuf>,
 }
 
 impl fmt::Debug for Opened {
@@ -24,18 +26,24 @@ impl fmt::Debug for Opened {
 impl Opened {
     /// A store that somebody else opened and closes.
     pub(super) fn given(store: Arc<dyn Store>) -> Self {
-        Self { store, embedded: None }
+        Self { store, embedded: None, path: None }
     }
 
     /// The embedded one, from disk; what a crash left behind is looked after first.
     pub(super) async fn embedded(settings: Settings) -> anyhow::Result<Self> {
-        let path = settings.path.display().to_string();
+        let path = settings.path.clone();
         let opened = tokio::task::spawn_blocking(move || store::open(&settings)).await?;
-        let (store, recovered) = opened.with_context(|| format!("cannot open {path} (store.path)"))?;
+        let (store, recovered) =
+            opened.with_context(|| format!("cannot open {} (store.path)", path.display()))?;
         let Recovered { events, cut_bytes, indexed, .. } = recovered;
         tracing::info!(events, cut_bytes, indexed, "the store is open");
         let store = Arc::new(store);
-        Ok(Self { store: Arc::clone(&store) as _, embedded: Some(store) })
+        Ok(Self { store: Arc::clone(&store) as _, embedded: Some(store), path: Some(path) })
+    }
+
+    /// Where it is on disk, if it is.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        self.path.clone()
     }
 
     /// What it counts of itself.

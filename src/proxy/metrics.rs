@@ -221,10 +221,14 @@ pub enum Gauge {
     InFlight,
     /// `xinyao_clock_skew_seconds`
     ClockSkew,
+    /// `xinyao_upstream_circuits_open`
+    OpenCircuits,
+    /// `xinyao_source_ip_aside`
+    SourceAside,
 }
 
 impl Gauge {
-    const ALL: [(Self, &'static str, &'static str); 3] = [
+    const ALL: [(Self, &'static str, &'static str); 5] = [
         (Self::Connections, "xinyao_upstream_connections", "Connections to the upstream"),
         (Self::InFlight, "xinyao_in_flight", "Requests under way, answers being streamed included"),
         (
@@ -232,6 +236,8 @@ impl Gauge {
             "xinyao_clock_skew_seconds",
             "How far the upstream's clock is ahead of this host's",
         ),
+        (Self::OpenCircuits, "xinyao_upstream_circuits_open", "Upstream addresses that are left alone"),
+        (Self::SourceAside, "xinyao_source_ip_aside", "Whether a source IP is set aside"),
     ];
 }
 

@@ -146,8 +146,20 @@ impl Running {
             labels: vec![("app", app.name.clone())],
             value: app.in_flight.now() as f64,
         }));
+        readings.extend([("api", &self.api), ("recordings", &self.recordings)].map(|(name, upstream)| {
+            Reading {
+                metric: Gauge::OpenCircuits,
+                labels: vec![("upstream", name.to_owned())],
+                value: upstream.open_circuits().len() as f64,
+            }
+        }));
         for (at, address) in self.sources.addresses().iter().enumerate() {
             let source = address.map_or_else(|| "any".to_owned(), |address| address.to_string());
+            readings.push(Reading {
+                metric: Gauge::SourceAside,
+                labels: vec![("source_ip", source.clone())],
+                value: f64::from(u8::from(self.sources.is_aside(at))),
+            });
             let (open, idle) = workers
                 .iter()
                 .map(|worker| worker.connections(at))

@@ -43,11 +43,24 @@ fn links_lead_somewhere() {
     for page in pages {
         let folder = page.parent().unwrap_or(Path::new(""));
         for link in links(&std::fs::read_to_string(&page).unwrap()) {
-            let file = link.split('#').next().unwrap_or_default();
-            let outside = link.contains("://") || file.is_empty();
-            assert!(outside || folder.join(file).exists(), "{}: {link} leads nowhere", page.display());
+            let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let target = if file.is_empty() { page.clone() } else { folder.join(file) };
+            let outside = link.contains("://");
+            assert!(outside || target.exists(), "{}: {link} leads nowhere", page.display());
+            let found = || anchors(&std::fs::read_to_string(&target).unwrap()).any(|known| known == anchor);
+            assert!(outside || anchor.is_empty() || found(), "{}: {link} names no heading", page.display());
         }
     }
+}
+
+/// What a page's headings can be linked by.
+pub fn anchors(text: &str) -> impl Iterator<Item = String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings.map(|heading| {
+        let words = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = words.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    })
 }
 
 /// The targets of a page's links.

@@ -20,6 +20,7 @@ mod egress;
 mod framing;
 mod inbound;
 mod limits;
+mod monitoring;
 mod once;
 mod once_kill;
 mod operating;

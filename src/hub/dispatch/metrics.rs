@@ -11,7 +11,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::Dispatch;
-use super::shown::Counts;
+use super::shown::{Counts, State};
 use crate::hub::schedule::until;
 use crate::store::SubscriberFigures;
 
@@ -22,11 +22,13 @@ pub struct Metrics(pub Arc<Dispatch>);
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
-        let counts: Vec<(String, Counts)> = {
+        let shown: Vec<(String, State, Counts)> = {
             let running = self.0.running();
-            running.iter().map(|(name, running)| (name.clone(), running.shown.counts())).collect()
+            let shown = running.iter().map(|(name, one)| (name, &one.shown));
+            shown.map(|(name, shown)| (name.clone(), shown.state(), shown.counts())).collect()
         };
-        encode_counts(&mut encoder, &counts)?;
+        encode_states(&mut encoder, &shown)?;
+        encode_counts(&mut encoder, &shown)?;
         let figures = self.0.figures.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let now = self.0.parts.clock.now();
         let gauges: [(&str, &str, Reading<'_>); 3] = [
@@ -52,10 +54,22 @@ fn age(figures: &SubscriberFigures, now: Timestamp) -> f64 {
     figures.oldest.map_or(0.0, |oldest| until(oldest, now).as_secs_f64())
 }
 
-fn encode_counts(encoder: &mut DescriptorEncoder, counts: &[(String, Counts)]) -> fmt::Result {
+fn encode_states(encoder: &mut DescriptorEncoder, shown: &[(String, State, Counts)]) -> fmt::Result {
+    let help = "Whether a subscriber stands so";
+    let mut family = encoder.encode_descriptor("xinyao_subscriber_state", help, None, MetricType::Gauge)?;
+    for (name, current, _) in shown {
+        for state in State::ALL {
+            let labels = [("subscriber", name.as_str()), ("state", state.name())];
+            ConstGauge::new(u64::from(state == *current)).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn encode_counts(encoder: &mut DescriptorEncoder, shown: &[(String, State, Counts)]) -> fmt::Result {
     let help = "Attempts, by what became of the delivery";
     let mut family = encoder.encode_descriptor("xinyao_deliveries", help, None, MetricType::Counter)?;
-    for (name, counts) in counts {
+    for (name, _, counts) in shown {
         let outcomes = [("delivered", counts.delivered), ("failed", counts.failed), ("dead", counts.dead)];
         for (outcome, count) in outcomes {
             let labels = [("subscriber", name.as_str()), ("outcome", outcome)];
@@ -64,7 +78,7 @@ fn encode_counts(encoder: &mut DescriptorEncoder, counts: &[(String, Counts)]) -
     }
     let (name, help) = ("xinyao_delivery_duration_seconds", "How long attempts took");
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-    for (name, counts) in counts {
+    for (name, _, counts) in shown {
         let took = &counts.took;
         let labels = [("subscriber", name.as_str())];
         let mut one = family.encode_family(&labels)?;

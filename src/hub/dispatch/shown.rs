@@ -20,6 +20,9 @@ pub enum State {
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Active, Self::Probing, Self::Paused];
+
     /// Its name in the API.
     pub fn name(self) -> &'static str {
         match self {
