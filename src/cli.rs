@@ -20,9 +20,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 
-use self::arguments::{Arguments, Command};
+use self::arguments::{Arguments, Command, Schema};
 use crate::config::{self, Loaded};
-use crate::{admin, app, telemetry};
+use crate::telemetry::{self, Format};
+use crate::{admin, app};
 
 /// What was asked for is wrong: bad arguments, or a bad file.
 const USAGE: u8 = 2;
@@ -69,7 +70,8 @@ fn dispatch(arguments: Arguments) -> Result<(), Failed> {
         Command::Sign(asked) => sign::sign(&asked, &load(file)?.config),
         Command::Doctor => block_on(doctor::doctor(load(file)?.config)),
         Command::Health => block_on(health::health(load(file)?.config.admin)),
-        Command::Schema => print_json(&config::schema()),
+        Command::Schema(Schema { log: false }) => print_json(&config::schema()),
+        Command::Schema(Schema { log: true }) => print(telemetry::log::SCHEMA),
         Command::Openapi => print_json(&admin::openapi::document()),
         Command::Sandbox(asked) => block_on(sandbox::sandbox(asked)),
         Command::Status(reach) => block_on(operators::status(reach, file)),
@@ -88,7 +90,19 @@ fn run(file: &Path) -> Result<(), Failed> {
     for warning in &warnings {
         tracing::warn!("{}", warning.message());
     }
-    block_on(async { app::run(config).await.map_err(Failed::from) })
+    let format = config.log.format;
+    block_on(async { app::run(config).await.map_err(|error| ended(format, error)) })
+}
+
+/// Why the gateway did not start, said as its log says things.
+fn ended(format: Format, error: anyhow::Error) -> Failed {
+    match format {
+        Format::Text => error.into(),
+        Format::Json => {
+            tracing::error!(error = format!("{error:#}"), "the gateway cannot run");
+            Failed::Told
+        }
+    }
 }
 
 fn check(file: &Path) -> Result<(), Failed> {

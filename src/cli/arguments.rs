@@ -36,8 +36,8 @@ pub(super) enum Command {
     Doctor,
     /// Ask the running gateway whether it is ready; for container health checks.
     Health,
-    /// Print the JSON Schema of the configuration file.
-    Schema,
+    /// Print the JSON Schema of the configuration file, or of log lines.
+    Schema(Schema),
     /// Print the OpenAPI document.
     Openapi,
     /// Run a stand-in for the SaaS, to try things out against: nobody is called.
@@ -78,6 +78,14 @@ pub(super) struct CallbackUrl {
     /// Told to subscribers with each callback that comes to this URL: A-Z a-z 0-9 - . _ ~, at most 64.
     #[arg(long, value_name = "TEXT")]
     pub(super) label: Option<String>,
+}
+
+/// `schema`
+#[derive(Debug, Args)]
+pub(super) struct Schema {
+    /// Of a log line, as they are with log.format json, instead of the configuration file.
+    #[arg(long)]
+    pub(super) log: bool,
 }
 
 /// `sandbox`

@@ -1,5 +1,8 @@
 //! Log lines on standard error.
 
+use std::backtrace::BacktraceStatus;
+use std::panic::PanicHookInfo;
+
 use tracing::Subscriber;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -10,6 +13,9 @@ use super::{Format, Settings};
 
 /// Target of the access log's lines.
 pub const ACCESS: &str = "access";
+
+/// What a line of [`Format::Json`] is like: a JSON Schema, draft 2020-12.
+pub const SCHEMA: &str = include_str!("log.schema.json");
 
 /// Begins logging. A second call does nothing: the first one's choice stands.
 pub fn start(settings: Settings) {
@@ -25,6 +31,19 @@ pub fn start(settings: Settings) {
         .with_target("xinyao_gateway", settings.level)
         .with_target(ACCESS, access);
     drop(tracing_subscriber::registry().with(writer.with_filter(levels)).try_init());
+    if settings.format == Format::Json {
+        std::panic::set_hook(Box::new(tell_panic));
+    }
+}
+
+/// A panic as a line like all others, so that whoever reads them can.
+fn tell_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(tracing::field::display);
+    let thread = std::thread::current();
+    let error = panic.payload_as_str().unwrap_or_default();
+    let backtrace = std::backtrace::Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    tracing::error!(thread = thread.name(), place, error, backtrace, "a thread panicked");
 }
 
 fn lines<S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>>() -> impl Layer<S> {

@@ -20,6 +20,7 @@ mod egress;
 mod framing;
 mod inbound;
 mod limits;
+mod logs;
 mod monitoring;
 mod once;
 mod once_kill;
