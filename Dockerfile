@@ -2,6 +2,8 @@
 # shell, no package manager, nothing else to patch. Debian's own slim image would be 75 MB more, and a
 # statically linked program would look names up by other rules than the host's.
 #
+# docs/deploy.md has it with Compose and in Kubernetes. By itself:
+#
 #   docker build -t xinyao-gateway .
 #   docker run -v ./config.yaml:/etc/xinyao-gateway/config.yaml:ro -v gateway-data:/data \
 #     -e XINYAO_APIKEY -e XINYAO_APISECRET -e CALLBACK_KEY -p 8080:8080 -p 8081:8081 \

@@ -14,6 +14,7 @@ mod command_line;
 mod config;
 mod deliveries;
 mod demo;
+mod deploying;
 mod documents;
 mod durability;
 mod egress;
