@@ -21,6 +21,7 @@
 //! | `POST /api/v1/dead-letters/replay`, `/discard` | they are delivered again, or forgotten | yes |
 //! | `GET /api/v1/batches` | batches, newest first: what was sent and what came back | yes |
 //! | `GET /api/v1/batches/{call_sn}` | one | yes |
+//! | `GET /api/v1/batches/{call_sn}/missing` | its numbers without a call record, in the order of the file | yes |
 //! | `GET /api/v1/requests` | what must not be sent twice and was sent, newest first | yes |
 //! | `POST /api/v1/requests/{id}/settle` | what came of one is decided | yes |
 //!
@@ -57,7 +58,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
-pub use self::operations::{Operations, Sample, Standing, Subscribers};
+pub use self::operations::{FindMissing, Operations, Sample, Standing, Subscribers};
 pub use self::problem::Problem;
 pub use self::settings::Settings;
 

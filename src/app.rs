@@ -90,7 +90,8 @@ impl Gateway {
         let addresses = Addresses::known(&config.hub, &store.store).await?;
         let team_urls = addresses.is_on().then(|| Arc::clone(&addresses) as _);
         let proxy = {
-            let (once, ledger) = (Arc::clone(&store.store) as _, Arc::clone(&store.store) as _);
+            let key = ledger::key(&*store.store).await?;
+            let (once, ledger) = (Arc::clone(&store.store) as _, (Arc::clone(&store.store) as _, key));
             Proxy::new(config.proxy, log, threads, once, ledger, team_urls)?
         };
         let hub = Hub::start(

@@ -6,6 +6,8 @@
 //! digests, so that what the SaaS pushes again, or somebody replays, is counted once.
 
 mod book;
+mod missing;
+mod part;
 mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,8 +22,10 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use self::book::Book;
 use self::told::Told;
-use crate::store::{Event, LedgerStart, Seq, ShardId, Store, StoreError};
+use crate::store::{Event, LedgerKey, LedgerStart, Seq, ShardId, Store, StoreError};
 use crate::xinyao::callback::Kind;
+
+pub use self::missing::missing;
 
 /// A batch that lacks numbers and of which nothing was heard for so long is quiet.
 pub const QUIET_AFTER: Duration = Duration::from_hours(1);
@@ -130,7 +134,7 @@ type Name = (Arc<str>, String);
 struct Shard {
     next: Seq,
     written: Seq,
-    key: [u8; 32],
+    key: LedgerKey,
     books: BTreeMap<Name, Book>,
     steps: u64,
     max_at_hand: usize,

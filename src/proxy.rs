@@ -25,6 +25,7 @@ mod lane;
 mod limiting;
 pub mod limits;
 mod metrics;
+mod numbers;
 mod once;
 mod outgoing;
 mod pool;

@@ -16,6 +16,7 @@ mod figures;
 mod ledger;
 mod log;
 mod memory;
+mod numbers;
 mod once;
 mod settings;
 mod sqlite;
@@ -41,6 +42,7 @@ pub use self::figures::{CommitMetrics, Commits};
 pub use self::ledger::{BatchEntry, BatchRecord, KEEP_BATCHES, LedgerStart, Submission};
 pub use self::log::Recovered;
 pub use self::memory::MemoryStore;
+pub use self::numbers::{LedgerKey, MAX_REPEATS, Missing, MissingNumber, Sent, SentNumbers, SentRow, Unseen};
 pub use self::once::{
     Claim, Claimed, Conclusion, Digest, Earlier, Finding, KEEP_REQUESTS, KeptAnswer, MAX_REQUESTS,
     MAX_REQUESTS_OF_APP, Marks, RequestId, RequestState, RequestSummary,
@@ -254,8 +256,14 @@ pub trait Ledger: Send + Sync {
     /// Enters what events before `next` have told. Durable when ready, with how far that is.
     fn enter_batches(&self, shard: ShardId, next: Seq, entries: Vec<BatchEntry>) -> Answer<'_, ()>;
 
-    /// Enters what an outnum was answered with.
+    /// Enters what an outnum was answered with. Numbers that were kept of one of that name are forgotten.
     fn submit_batch(&self, submission: Submission) -> Answer<'_, ()>;
+
+    /// Keeps the numbers that the outnum of a batch sent, as long as the batch; or why they were not seen.
+    fn keep_sent(&self, app: &str, call_sn: &str, sent: Sent) -> Answer<'_, ()>;
+
+    /// The numbers that were kept of a batch.
+    fn sent(&self, app: &str, call_sn: &str) -> Answer<'_, Sent>;
 
     /// The parts that were entered of a batch, in order.
     fn batch_parts(&self, app: &str, call_sn: &str) -> Answer<'_, Vec<Bytes>>;

@@ -5,6 +5,7 @@ pub mod call_state;
 pub mod callback;
 pub mod checks;
 pub mod endpoint;
+pub mod number;
 pub mod number_file;
 pub mod signature;
 

@@ -7,9 +7,9 @@ use xinyao_gateway::xinyao::number_file::{Format, NumberFile, Verdict};
 fn verdict(format: Format, chunks: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Verdict {
     let mut file = NumberFile::default();
     chunks.into_iter().for_each(|chunk| {
-        file.feed(chunk.as_ref());
+        file.feed(chunk.as_ref(), &mut ());
     });
-    file.finish(Some(format), None)
+    file.finish(Some(format), None, &mut ())
 }
 
 /// `file` in pieces as long as `lengths` says, the last as long as it may be.

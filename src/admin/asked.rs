@@ -137,6 +137,23 @@ impl BatchesAsked {
     }
 }
 
+/// `GET /api/v1/batches/{call_sn}/missing?…`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MissingAsked {
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+impl MissingAsked {
+    /// Behind which row, and how many numbers.
+    pub(super) fn meant(self) -> Result<(u32, usize), Problem> {
+        let page = PageAsked::of(Listing::Missing, self.limit, self.cursor)?;
+        // One that was given out is a number.
+        Ok((page.cursor.and_then(|row| row.parse().ok()).unwrap_or_default(), page.limit))
+    }
+}
+
 /// `GET /api/v1/requests?…`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]

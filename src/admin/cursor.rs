@@ -11,6 +11,8 @@ pub(super) enum Listing {
     DeadLetters,
     Requests,
     Batches,
+    /// Numbers of a batch.
+    Missing,
 }
 
 impl Listing {
@@ -36,6 +38,7 @@ impl Listing {
             Self::DeadLetters => b"dead letters",
             Self::Requests => b"requests",
             Self::Batches => b"batches",
+            Self::Missing => b"missing",
         });
         hash.update(cursor);
         hash.finalize().to_be_bytes()

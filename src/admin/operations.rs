@@ -9,7 +9,9 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::Problem;
-use crate::store::{Ledger, Once, Operate, Query, StoreError, SubscriberFigures};
+use crate::store::{
+    Answer, BatchRecord, Ledger, Missing, Once, Operate, Query, StoreError, SubscriberFigures, Unseen,
+};
 use crate::xinyao::callback::Kind;
 
 /// Events, and those who get them.
@@ -23,6 +25,8 @@ pub struct Operations {
     pub once: Arc<dyn Once>,
     /// Tells of batches.
     pub ledger: Arc<dyn Ledger>,
+    /// Tells which numbers of a batch lack a call record.
+    pub missing: Arc<FindMissing>,
     /// A batch that lacks numbers is quiet when nothing was heard of it for so long.
     pub quiet_after: Duration,
     /// The subscribers as they are served at present.
@@ -30,6 +34,11 @@ pub struct Operations {
     /// Whether phone numbers are masked in what is shown. Bodies are given as they came.
     pub mask_numbers: bool,
 }
+
+/// Finds the numbers of a batch that lack a call record: of those behind a row, so many at most; or why
+/// nobody can say.
+pub type FindMissing =
+    dyn Fn(BatchRecord, u32, usize) -> Answer<'static, Result<Missing, Unseen>> + Send + Sync;
 
 /// The configured subscribers.
 pub trait Subscribers: Send + Sync {

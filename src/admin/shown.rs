@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::cursor::Listing;
 use super::operations::{Operations, Sample, Standing};
 use crate::store::{
-    Attempt, BatchRecord, DeadLetter, Delivery, DeliveryState, EventDetail, EventSummary, Page,
-    RequestSummary, SubscriberFigures,
+    Attempt, BatchRecord, DeadLetter, Delivery, DeliveryState, EventDetail, EventSummary, Missing, Page,
+    RequestSummary, SubscriberFigures, Unseen,
 };
 use crate::telemetry::mask;
 
@@ -18,6 +18,7 @@ pub(super) fn page<T>(listing: Listing, page: Page<T>, row: impl Fn(&T) -> Value
         Listing::DeadLetters => "dead_letters",
         Listing::Requests => "requests",
         Listing::Batches => "batches",
+        Listing::Missing => "missing",
     };
     let next = page.next_cursor.map(|cursor| listing.shown(&cursor));
     json!({ key: page.rows.iter().map(row).collect::<Vec<_>>(), "next_cursor": next })
@@ -175,6 +176,33 @@ impl Operations {
     fn answer(&self, answer: &[u8]) -> Option<String> {
         self.masked(Some(&String::from_utf8_lossy(answer)))
     }
+}
+
+/// The numbers of a batch that lack a call record.
+pub(super) fn missing(batch: &BatchRecord, found: Result<Missing, Unseen>) -> Value {
+    let why = found.as_ref().err().map(|unseen| unseen.name());
+    let count = |of: fn(&Missing) -> u64| found.as_ref().ok().map(of);
+    let mut shown = json!({
+        "call_sn": batch.told.call_sn,
+        "app": batch.told.app,
+        "seen": why.is_none(),
+        "why": why,
+        "sent": count(|found| found.sent),
+        "distinct": count(|found| found.distinct),
+        "unexpected": count(|found| found.unexpected),
+        "missing_count": count(|found| found.missing),
+    });
+    let found = found.unwrap_or_default();
+    let next_cursor = found.page.last().filter(|_| found.more).map(|number| number.row.to_string());
+    let rows = page(
+        Listing::Missing,
+        Page { rows: found.page, next_cursor },
+        |number| json!({ "row": number.row, "repeats": number.repeats }),
+    );
+    if let (Value::Object(shown), Value::Object(rows)) = (&mut shown, rows) {
+        shown.extend(rows);
+    }
+    shown
 }
 
 /// A request that must not be sent twice.

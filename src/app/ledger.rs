@@ -5,8 +5,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio::sync::oneshot;
 
+use crate::admin::FindMissing;
 use crate::ledger::{self, Figures};
-use crate::store::Store;
+use crate::store::{LedgerKey, Store};
 
 /// The thread; it ends with this.
 #[derive(Debug)]
@@ -14,6 +15,21 @@ pub(super) struct Ledger {
     /// What is counted.
     pub(super) figures: Arc<Figures>,
     _cut: oneshot::Sender<()>,
+}
+
+/// What the store digests numbers with.
+pub(super) async fn key(store: &dyn Store) -> anyhow::Result<LedgerKey> {
+    let shard = store.shards().borrow().first().copied().context("the store has no shard")?;
+    Ok(store.ledger(shard).await?.key)
+}
+
+/// Finds missing numbers of batches in `store`.
+pub(super) fn find_missing(store: &Arc<dyn Store>) -> Arc<FindMissing> {
+    let store = Arc::clone(store);
+    Arc::new(move |batch, after, limit| {
+        let store = Arc::clone(&store);
+        Box::pin(async move { ledger::missing(&*store, &batch, after, limit).await })
+    })
 }
 
 impl Ledger {

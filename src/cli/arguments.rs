@@ -251,8 +251,11 @@ pub(super) struct Replay {
 #[derive(Debug, Args)]
 pub(super) struct Batches {
     /// Show this batch, instead of a list.
-    #[arg(conflicts_with_all = ["app", "cursor"])]
+    #[arg(conflicts_with = "app")]
     pub(super) call_sn: Option<String>,
+    /// List the numbers of this batch that have no call record, by their rows in the uploaded file.
+    #[arg(long, requires = "call_sn")]
+    pub(super) missing: bool,
     /// Only those of this app.
     #[arg(long)]
     pub(super) app: Option<String>,

@@ -59,7 +59,15 @@ pub(super) async fn dead_letters(asked: DeadLetters, file: &Path) -> Result<(), 
 
 /// A page of batches, or one.
 pub(super) async fn batches(asked: Batches, file: &Path) -> Result<(), Failed> {
+    if asked.call_sn.is_some() && !asked.missing && asked.page.cursor.is_some() {
+        return Err(Failed::Usage(
+            "--cursor is for lists: of batches, or of a batch's numbers with --missing".into(),
+        ));
+    }
     let api = Api::reached(&asked.reach, file)?;
+    if let Some(name) = asked.call_sn.as_ref().filter(|_| asked.missing) {
+        return missing(&api, name, &asked).await;
+    }
     if let Some(name) = &asked.call_sn {
         let batch = api.get(&format!("/api/v1/batches/{}", ask::segment(name))).await?;
         return if asked.reach.json { print_json(&batch) } else { print(&told::batch(&batch)) };
@@ -72,6 +80,14 @@ pub(super) async fn batches(asked: Batches, file: &Path) -> Result<(), Failed> {
     ]);
     let page = api.get(&format!("/api/v1/batches?{query}")).await?;
     if asked.reach.json { print_json(&page) } else { print(&told::batches(&page)) }
+}
+
+/// A page of a batch's numbers that have no call record.
+async fn missing(api: &Api, name: &str, asked: &Batches) -> Result<(), Failed> {
+    let limit = asked.page.limit.to_string();
+    let query = query(&[("limit", Some(&limit)), ("cursor", asked.page.cursor.as_deref())]);
+    let found = api.get(&format!("/api/v1/batches/{}/missing?{query}", ask::segment(name))).await?;
+    if asked.reach.json { print_json(&found) } else { print(&told::missing(&found)) }
 }
 
 /// A page of requests that must not be sent twice; or one of them is settled.

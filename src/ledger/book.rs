@@ -2,17 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::Name;
+use super::part::{Line, lines};
 use super::told::{Call, Degree, Told};
-use crate::store::{BatchEntry, Event};
+use crate::store::{BatchEntry, Event, LedgerKey};
 
-/// What parts consist of: a call with its digests, state and whether it was answered; a number's degree.
-const CALL: u8 = 1;
-const DEGREE: u8 = 2;
 /// Most bytes of a degree's name.
 const MAX_DEGREE: usize = 64;
 /// Most different degrees of a batch; the document's examples have letters.
@@ -42,32 +39,17 @@ impl Book {
     /// As its parts say.
     pub(super) fn read(parts: &[Bytes]) -> Self {
         let mut book = Self::default();
-        for part in parts {
-            let mut rest = &part[..];
-            while let Some(read) = book.read_one(rest) {
-                rest = &rest[read..];
+        for line in parts.iter().flat_map(|part| lines(part)) {
+            match line {
+                Line::Call { call, num, state, connected } => {
+                    book.call(call, num, state, connected);
+                }
+                Line::Degree { num, name } => {
+                    book.degrees.insert(num, String::from_utf8_lossy(name).into_owned());
+                }
             }
         }
         book
-    }
-
-    /// How much of `part` that was.
-    fn read_one(&mut self, part: &[u8]) -> Option<usize> {
-        let number = |at: usize| Some(u64::from_be_bytes(part.get(at..at + 8)?.try_into().ok()?));
-        match *part.first()? {
-            CALL => {
-                let (call, num, state) = (number(1)?, number(9)?, number(17)?.cast_signed());
-                self.call(call, num, state, *part.get(25)? == 1);
-                Some(26)
-            }
-            DEGREE => {
-                let (num, length) = (number(1)?, usize::from(*part.get(9)?));
-                let name = String::from_utf8_lossy(part.get(10..10 + length)?).into_owned();
-                self.degrees.insert(num, name);
-                Some(10 + length)
-            }
-            _ => None,
-        }
     }
 
     /// What it takes of the room at hand: calls, numbers and degrees, and itself.
@@ -76,7 +58,7 @@ impl Book {
     }
 
     /// Books what an event tells.
-    pub(super) fn enter(&mut self, told: &Told<'_>, event: &Event, key: &[u8; 32]) {
+    pub(super) fn enter(&mut self, told: &Told<'_>, event: &Event, key: &LedgerKey) {
         for (name, told) in self.names.iter_mut().zip([&told.task_id, &told.task_name, &told.call_sn_name]) {
             if let Some(told) = told.get() {
                 *name = Some(told.chars().take(256).collect());
@@ -96,17 +78,13 @@ impl Book {
         }
     }
 
-    fn enter_call(&mut self, call: &Call<'_>, key: &[u8; 32]) -> Option<()> {
-        let num = digest(key, b'n', call.num.get()?);
-        let call_digest = digest(key, b'c', call.call_id.get()?);
+    fn enter_call(&mut self, call: &Call<'_>, key: &LedgerKey) -> Option<()> {
+        let num = key.number(call.num.get()?.as_bytes());
+        let call_digest = key.call(call.call_id.get()?);
         let state = call.state.get().and_then(|state| state.parse().ok()).unwrap_or(NO_STATE);
         let connected = call.answered_time.get().is_some();
         if self.call(call_digest, num, state, connected) {
-            self.part.put_u8(CALL);
-            self.part.put_u64(call_digest);
-            self.part.put_u64(num);
-            self.part.put_i64(state);
-            self.part.put_u8(u8::from(connected));
+            Line::Call { call: call_digest, num, state, connected }.write(&mut self.part);
         }
         Some(())
     }
@@ -117,8 +95,8 @@ impl Book {
         self.calls.insert(call, (state, connected)) != Some((state, connected)) || new
     }
 
-    fn enter_degree(&mut self, degree: &Degree<'_>, key: &[u8; 32]) -> Option<()> {
-        let num = digest(key, b'n', degree.num.get()?);
+    fn enter_degree(&mut self, degree: &Degree<'_>, key: &LedgerKey) -> Option<()> {
+        let num = key.number(degree.num.get()?.as_bytes());
         let name = degree.degree_name.get()?;
         let end = (0..=name.len().min(MAX_DEGREE)).rev().find(|at| name.is_char_boundary(*at))?;
         let name = &name[..end];
@@ -126,10 +104,7 @@ impl Book {
             return None;
         }
         self.degrees.insert(num, name.to_owned());
-        self.part.put_u8(DEGREE);
-        self.part.put_u64(num);
-        self.part.put_u8(u8::try_from(name.len()).ok()?);
-        self.part.put_slice(name.as_bytes());
+        Line::Degree { num, name: name.as_bytes() }.write(&mut self.part);
         Some(())
     }
 
@@ -164,9 +139,4 @@ impl Book {
         }
         by_degree
     }
-}
-
-fn digest(key: &[u8; 32], kind: u8, text: &str) -> u64 {
-    let digest = Sha256::new().chain_update(key).chain_update([kind]).chain_update(text).finalize();
-    digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }

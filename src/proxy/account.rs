@@ -37,7 +37,7 @@ pub fn begin(request: Request<Incoming>, worker: &Arc<Worker>, peer: Peer) -> Bo
     let mut record = record(request_id(&head.headers), worker, peer);
     record.method = Some(head.method.clone());
     record.path = head.uri.path_and_query().filter(|_| worker.running.log_access).cloned();
-    Box::new(Call { head, body: Outgoing::Raw(body), worker: Arc::clone(worker), record })
+    Box::new(Call { head, body: Outgoing::Raw(body), numbers: None, worker: Arc::clone(worker), record })
 }
 
 /// The answer to what is no request. It is told like any other.

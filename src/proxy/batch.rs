@@ -1,10 +1,11 @@
-//! Tells the ledger what an outnum was answered with (§6.4).
+//! Tells the ledger what an outnum was answered with (§6.4), and which numbers it sent.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either};
 use http::Response;
 use jiff::Timestamp;
@@ -13,16 +14,19 @@ use tower::{Layer, Service};
 
 use super::answer::Answer;
 use super::call::{Answered, Call, Refused};
+use super::numbers::{Collected, Numbers};
 use super::outgoing::Observer;
 use super::refusal::Refusal;
 use super::tenant::Parts;
-use crate::store::Submission;
+use crate::store::{Ledger, Submission};
 use crate::xinyao::{Endpoint, Target};
 
 /// Most bytes of a field that are of use.
 const MAX_FIELD: usize = 256;
 /// Largest answer that is looked through.
 const MAX_ANSWER: usize = 64 * 1024;
+/// How long the numbers of a workbook are waited for, once there is the answer; nobody else waits.
+const NUMBERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Puts the ledger's eye on what is below.
 #[derive(Clone, Copy)]
@@ -60,8 +64,9 @@ where
         let fields = Arc::<Mutex<Fields>>::default();
         call.body.observe(Box::new(Reader { fields: Arc::clone(&fields), reading: None }));
         let patience = call.worker.running.settings.upstream.response_timeout;
+        let numbers = call.numbers.take();
         let answering = self.0.call(call);
-        Either::Right(Box::pin(async move { book(answering.await?, &fields, patience).await }))
+        Either::Right(Box::pin(async move { book(answering.await?, &fields, numbers, patience).await }))
     }
 }
 
@@ -158,7 +163,12 @@ impl Number {
     }
 }
 
-async fn book(answered: Answered, fields: &Mutex<Fields>, patience: Duration) -> Result<Answered, Refused> {
+async fn book(
+    answered: Answered,
+    fields: &Mutex<Fields>,
+    numbers: Option<Numbers>,
+    patience: Duration,
+) -> Result<Answered, Refused> {
     let Answered { response, mut record } = answered;
     let (head, mut body) = response.into_parts();
     let started = std::time::Instant::now();
@@ -172,11 +182,29 @@ async fn book(answered: Answered, fields: &Mutex<Fields>, patience: Duration) ->
         }
     };
     if let Some(submission) = submission(&bytes, fields, &record.app.name) {
-        // It is written in its turn; nobody waits for it.
-        drop(record.worker.running.ledger.submit_batch(submission));
+        enter(&record.worker.running.ledger, submission, numbers);
     }
     let body = if whole { Answer::whole(bytes) } else { Answer::after(bytes, body) };
     Ok(Answered { response: Response::from_parts(head, body), record })
+}
+
+/// It is written in its turn; nobody waits for it.
+fn enter(ledger: &Arc<dyn Ledger>, submission: Submission, numbers: Option<Numbers>) {
+    let (app, call_sn) = (submission.app.clone(), submission.call_sn.clone());
+    drop(ledger.submit_batch(submission));
+    let Some(numbers) = numbers else { return };
+    let ledger = Arc::clone(ledger);
+    let mut keeping = Box::pin(async move {
+        let Collected { sent, share } = numbers.within(NUMBERS_WITHIN).await;
+        if let Err(error) = ledger.keep_sent(&app, &call_sn, sent).await {
+            tracing::warn!(%error, call_sn, "it is not known which numbers of a batch were sent");
+        }
+        drop(share);
+    });
+    // What is there goes to the store now: the process may be about to end.
+    if (&mut keeping).now_or_never().is_none() {
+        tokio::spawn(keeping);
+    }
 }
 
 fn submission(answer: &Bytes, fields: &Mutex<Fields>, app: &str) -> Option<Submission> {

@@ -6,6 +6,7 @@ use http::Response;
 use http::request::Parts;
 
 use super::answer::Answer;
+use super::numbers::Numbers;
 use super::outgoing::Outgoing;
 use super::record::Record;
 use super::refusal::Refusal;
@@ -18,6 +19,8 @@ pub struct Call {
     pub head: Parts,
     /// The request's body.
     pub body: Outgoing,
+    /// The numbers of an upload, once it has come.
+    pub numbers: Option<Numbers>,
     /// The worker that serves it.
     pub worker: Arc<Worker>,
     /// What will be told of it.

@@ -3,7 +3,8 @@
 //! A JSON body is here whole when it comes by, unless its length is not told and nobody has to wait for its
 //! end: then it is gathered while it streams. An upload is followed while it streams: with `report` on its
 //! way to the upstream, and the verdict waits for the answer; with `enforce` on its way to a spool, and
-//! nothing is sent before the verdict.
+//! nothing is sent before the verdict. With `off` it is followed too, for its numbers alone, which the
+//! [ledger](super::batch) wants.
 
 mod follow;
 mod gather;
@@ -16,10 +17,11 @@ use futures_util::future::{BoxFuture, Either};
 use http::header::CONTENT_TYPE;
 use tower::{Layer, Service};
 
-use self::follow::{Follow, Verdict};
+use self::follow::{Copies, Follow, Verdict};
 use self::gather::Gather;
 use super::body::is_encoded;
 use super::call::{Answered, Call, Refused};
+use super::numbers::Collect;
 use super::outgoing::{Outgoing, Rules, Watched};
 use super::refusal::Refusal;
 use super::settings::Checks;
@@ -60,7 +62,12 @@ where
     }
 
     fn call(&mut self, mut call: Box<Call>) -> Self::Future {
-        let Some(endpoint) = checked(&call) else { return Either::Left(self.0.call(call)) };
+        let Some(endpoint) = checked(&call) else {
+            if let Some(Target::Endpoint(endpoint @ Endpoint::Outnum)) = call.record.target {
+                drop(observe(&mut call, endpoint));
+            }
+            return Either::Left(self.0.call(call));
+        };
         let inner = &mut self.0;
         let enforce = call.record.app.checks == Checks::Enforce;
         match endpoint.spec().body {
@@ -162,7 +169,12 @@ where
 
 fn observe(call: &mut Call, endpoint: Endpoint) -> Verdict {
     let running = &call.worker.running;
-    let (follow, verdict) = Follow::new(endpoint, running.settings.spool.clone(), running.spools.clone());
+    let checked = call.record.app.checks != Checks::Off;
+    let room = if checked { &running.spools } else { &running.copies };
+    let copies = Copies::new(running.settings.spool.clone(), room.clone(), checked);
+    let (collect, numbers) = Collect::new(running.ledger_key, &running.digests);
+    let (follow, verdict) = Follow::new(endpoint, copies, collect);
+    call.numbers = Some(numbers);
     match &mut call.body {
         Outgoing::Watched(watched) => watched.observe(Box::new(follow)),
         // An upload without a body, or one that nobody can look into.

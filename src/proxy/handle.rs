@@ -17,7 +17,7 @@ use super::team_url::TeamUrls;
 use super::upstream::Upstream;
 use super::worker::Worker;
 use crate::net::listen::{Peer, Rejected};
-use crate::store::{Ledger, Once};
+use crate::store::{Ledger, LedgerKey, Once};
 
 /// At the end it is looked so often whether anything is under way still.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -43,8 +43,9 @@ impl fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// Works the settings out for so many worker threads; `once` remembers what must not be sent twice, `ledger` is told of batches, and
-    /// `team_urls` stands for the callback addresses of tasks. Follows the upstreams' names on the current
+    /// Works the settings out for so many worker threads; `once` remembers what must not be sent twice, `ledger`
+    /// is told of batches, whose numbers are digested with its key, and `team_urls` stands for the callback
+    /// addresses of tasks. Follows the upstreams' names on the current
     /// tokio runtime, which must outlive the workers.
     ///
     /// # Errors
@@ -54,7 +55,7 @@ impl Proxy {
         log: AccessLog,
         threads: usize,
         once: Arc<dyn Once>,
-        ledger: Arc<dyn Ledger>,
+        ledger: (Arc<dyn Ledger>, LedgerKey),
         team_urls: Option<Arc<dyn TeamUrls>>,
     ) -> Result<Arc<Self>, StartError> {
         let slots = Arc::new(Slots::default());

@@ -9,6 +9,7 @@ use super::clock::Clock;
 use super::in_flight::InFlight;
 use super::limits::GlobalLimit;
 use super::metrics::{Gauge, Reading, Slots};
+use super::numbers;
 use super::outgoing::Room;
 use super::settings::Settings;
 use super::source::Sources;
@@ -16,7 +17,10 @@ use super::team_url::TeamUrls;
 use super::upstream::{BadOrigin, Upstream};
 use super::worker::Worker;
 use crate::net::connect::{Connector, EgressError};
-use crate::store::{Ledger, Once};
+use crate::store::{Ledger, LedgerKey, Once};
+
+/// Bytes on disk for workbooks that are not checked.
+const COPIES_BYTES: u64 = 256 << 20;
 
 /// The configuration as it runs, shared by all workers.
 pub struct Running {
@@ -46,10 +50,16 @@ pub struct Running {
     pub once: Arc<dyn Once>,
     /// What is told of batches.
     pub ledger: Arc<dyn Ledger>,
+    /// What their numbers are digested with.
+    pub ledger_key: LedgerKey,
     /// What stands for the callback addresses of tasks; none: they are left alone.
     pub team_urls: Option<Arc<dyn TeamUrls>>,
     /// Where uploads wait.
     pub spools: Room,
+    /// Where workbooks wait of which only the ledger wants to know.
+    pub copies: Room,
+    /// Where the digests of numbers are.
+    pub digests: Room,
     /// Whether there is an access log.
     pub log_access: bool,
     /// Whether phone numbers in it are masked.
@@ -95,7 +105,7 @@ impl Running {
         log: AccessLog,
         slots: &Slots,
         once: Arc<dyn Once>,
-        ledger: Arc<dyn Ledger>,
+        (ledger, ledger_key): (Arc<dyn Ledger>, LedgerKey),
         team_urls: Option<Arc<dyn TeamUrls>>,
     ) -> Result<Arc<Self>, StartError> {
         let connector = Connector::new(&settings.egress)?;
@@ -118,8 +128,11 @@ impl Running {
             connector,
             once,
             ledger,
+            ledger_key,
             team_urls,
             spools: Room::new(settings.limits.max_body_bytes),
+            copies: Room::of(COPIES_BYTES),
+            digests: Room::of(numbers::MAX_BYTES),
             log_access: log.on,
             mask_numbers: log.mask_numbers,
             draining: AtomicBool::new(false),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::Seq;
+use super::{LedgerKey, Seq};
 
 /// How long a batch is kept after the last that was heard of it.
 pub const KEEP_BATCHES: Duration = Duration::from_hours(30 * 24);
@@ -16,8 +16,8 @@ pub const KEEP_BATCHES: Duration = Duration::from_hours(30 * 24);
 pub struct LedgerStart {
     /// The first event that it has not taken in.
     pub next: Seq,
-    /// What numbers and calls are digested with; the store's own.
-    pub key: [u8; 32],
+    /// What numbers and calls are digested with.
+    pub key: LedgerKey,
 }
 
 /// What an outnum was answered with.

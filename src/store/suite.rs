@@ -89,6 +89,7 @@ macro_rules! suite {
             once::requests_are_paged,
             ledger::batches_add_up,
             ledger::batches_are_paged,
+            ledger::numbers_are_kept_with_their_batch,
             team_url::an_address_is_kept_once,
             team_url::there_is_room_for_so_many_addresses,
         }

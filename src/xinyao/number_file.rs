@@ -3,7 +3,7 @@
 //!
 //! Text is judged while it streams by; a workbook must be there whole, since the list of what is in it
 //! stands at its end. Memory is bounded by a few hundred bytes for text, and by a few MiB for a workbook,
-//! whatever either holds.
+//! whatever either holds. The numbers themselves are told to [`Numbers`] on the way.
 
 mod encoding;
 mod sheet;
@@ -48,6 +48,22 @@ impl Format {
     }
 }
 
+/// Is told of the numbers in a file, each with its row: as a spreadsheet counts rows, the header being one.
+pub trait Numbers {
+    /// What stands in the first column of a row, if something does: a number, or what is none. In a workbook,
+    /// rows need not come in order.
+    fn number(&mut self, row: u32, number: &[u8]);
+
+    /// The file can't be read, or not in one way only: what was told is not what is in it.
+    fn unreadable(&mut self);
+}
+
+/// For those who want the verdict alone.
+impl Numbers for () {
+    fn number(&mut self, _: u32, _: &[u8]) {}
+    fn unreadable(&mut self) {}
+}
+
 /// What was found out about a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
@@ -83,10 +99,10 @@ enum Looks {
 
 impl NumberFile {
     /// Takes its next bytes in. Told is which bytes to keep for [`xlsx`]: none of a text.
-    pub fn feed<'a>(&'a mut self, bytes: &'a [u8]) -> [&'a [u8]; 2] {
+    pub fn feed<'a>(&'a mut self, bytes: &'a [u8], numbers: &mut dyn Numbers) -> [&'a [u8]; 2] {
         let rest = match &mut self.looks {
             Looks::Text(scan) => {
-                scan.feed(bytes);
+                scan.feed(bytes, numbers);
                 return [&[], &[]];
             }
             Looks::Zip => return [&[], bytes],
@@ -109,8 +125,8 @@ impl NumberFile {
             OLE => self.looks = Looks::Ole,
             _ => {
                 let mut scan = Box::<TextScan>::default();
-                scan.feed(&self.first);
-                scan.feed(rest);
+                scan.feed(&self.first, numbers);
+                scan.feed(rest, numbers);
                 self.looks = Looks::Text(scan);
             }
         }
@@ -123,29 +139,39 @@ impl NumberFile {
     }
 
     /// The verdict, given what it says that it is, and what [`xlsx`] found.
-    pub fn finish(self, format: Option<Format>, xlsx: Option<Verdict>) -> Verdict {
-        let excel = format == Some(Format::Excel);
+    pub fn finish(self, format: Option<Format>, xlsx: Option<Verdict>, numbers: &mut dyn Numbers) -> Verdict {
+        if let Some((check, msg)) = self.unread(format) {
+            numbers.unreadable();
+            return Verdict::unread(check, msg);
+        }
         match self.looks {
-            Looks::Unknown if self.length == 0 => Verdict::unread(Check::FileRows, "is empty"),
-            Looks::Ole => Verdict::unread(
-                Check::FileFormat,
-                "is an .xls of before 2007, or a workbook with a password; save it as .xlsx without one",
-            ),
-            Looks::Zip if format.is_some() && !excel => Verdict::unread(
-                Check::FileFormat,
-                "is a workbook or another zip archive, and not the text that file_suffix says",
-            ),
-            Looks::Zip => xlsx.unwrap_or_default(),
-            Looks::Unknown | Looks::Text(_) if excel => Verdict::unread(
-                Check::FileFormat,
-                "is no .xlsx, as file_suffix says; if it is text, say csv or txt",
-            ),
-            Looks::Text(scan) => scan.finish(format),
+            Looks::Zip | Looks::Ole => xlsx.unwrap_or_default(),
+            Looks::Text(scan) => scan.finish(format, numbers),
             Looks::Unknown => {
                 let mut scan = TextScan::default();
-                scan.feed(&self.first[..self.length]);
-                scan.finish(format)
+                scan.feed(&self.first[..self.length], numbers);
+                scan.finish(format, numbers)
             }
+        }
+    }
+
+    /// Why nobody looks into it.
+    fn unread(&self, format: Option<Format>) -> Option<(Check, &'static str)> {
+        let excel = format == Some(Format::Excel);
+        match self.looks {
+            Looks::Unknown if self.length == 0 => Some((Check::FileRows, "is empty")),
+            Looks::Ole => Some((
+                Check::FileFormat,
+                "is an .xls of before 2007, or a workbook with a password; save it as .xlsx without one",
+            )),
+            Looks::Zip if format.is_some() && !excel => Some((
+                Check::FileFormat,
+                "is a workbook or another zip archive, and not the text that file_suffix says",
+            )),
+            Looks::Unknown | Looks::Text(_) if excel => {
+                Some((Check::FileFormat, "is no .xlsx, as file_suffix says; if it is text, say csv or txt"))
+            }
+            Looks::Unknown | Looks::Text(_) | Looks::Zip => None,
         }
     }
 }
@@ -215,6 +241,14 @@ fn is_name(cell: &[u8]) -> bool {
 fn plain(cell: &[u8]) -> &[u8] {
     let cell = cell.trim_ascii();
     cell.strip_prefix(b"\"").and_then(|cell| cell.strip_suffix(b"\"")).unwrap_or(cell)
+}
+
+/// What a row's first column says, if it says something.
+fn tell(numbers: &mut dyn Numbers, row: u32, value: &[u8]) {
+    let number = plain(value);
+    if !number.is_empty() {
+        numbers.number(row, number);
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{Binary, Gateway, Upstream, answer, bytes, eventually, outnum, post};
 
 /// A SaaS that gives each outnum a batch of its own.
-fn saas() -> Upstream {
+pub fn saas() -> Upstream {
     let count = std::sync::atomic::AtomicUsize::new(1);
     Upstream::scripted(move |_| {
         let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -14,7 +14,7 @@ fn saas() -> Upstream {
     })
 }
 
-fn record(call_sn: &str, calls: Value) -> String {
+pub fn record(call_sn: &str, calls: Value) -> String {
     json!({ "task_id": "7", "task_name": "任务", "call_sn": call_sn, "bot_id": "1", "calls": calls })
         .to_string()
 }

@@ -7,7 +7,7 @@ use xinyao_gateway::store::MemoryStore;
 
 use crate::support::{
     ADDTASK, Answer, Ask, BOTDM_START, BOTDM_STOP, BOTDM_TRIGGER, FOLLOWED_DATA, Gateway, Line, OUTNUM,
-    SYNCPROMPT, TASKLIST, Upstream, logged, post, request,
+    SYNCPROMPT, TASKLIST, Upstream, logged, post, request, workbook,
 };
 
 const SID: &str = "ad84177a55e14ce02a46331bd500243c";
@@ -261,34 +261,4 @@ async fn a_body_of_untold_length_is_looked_at_too() {
     let gateway = with_checks(&upstream, "enforce");
     let answer = chunked(&mut gateway.line().await, BOTDM_STOP, r#"{"sid":"x"}"#).await;
     assert_eq!(failures(&answer), ["sid length"]);
-}
-
-/// A workbook with two numbers, the second being `number` as a shared text.
-fn workbook(number: &str) -> Vec<u8> {
-    let sheet = r#"<worksheet><sheetData><row r="1"><c r="A1" t="s"><v>0</v></c></row><row r="2"><c r="A2"><v>13800138000</v></c></row><row r="3"><c r="A3" t="s"><v>1</v></c></row></sheetData></worksheet>"#;
-    let shared = format!("<sst><si><t>phone</t></si><si><t>{number}</t></si></sst>");
-    let relations =
-        r#"<Relationships><Relationship Id="rId1" Target="worksheets/sheet1.xml"/></Relationships>"#;
-    stored(&[
-        ("xl/workbook.xml", r#"<workbook><sheets><sheet name="a" r:id="rId1"/></sheets></workbook>"#),
-        ("xl/_rels/workbook.xml.rels", relations),
-        ("xl/worksheets/sheet1.xml", sheet),
-        ("xl/sharedStrings.xml", &shared),
-    ])
-}
-
-/// A zip archive in which nothing is packed.
-fn stored(entries: &[(&str, &str)]) -> Vec<u8> {
-    let word = |number: usize| u32::try_from(number).unwrap().to_le_bytes();
-    let (mut file, mut directory) = (Vec::new(), Vec::new());
-    for (name, content) in entries {
-        let sizes = [word(content.len()), word(content.len())].concat();
-        let common = [&[10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0][..], &sizes, &word(name.len())].concat();
-        let at = word(file.len());
-        directory.extend([&b"PK\x01\x02\x0a\x00"[..], &common, &[0; 10], &at, name.as_bytes()].concat());
-        file.extend([&b"PK\x03\x04"[..], &common, name.as_bytes(), content.as_bytes()].concat());
-    }
-    let count = &word(entries.len())[..2];
-    let place = [word(directory.len()), word(file.len())].concat();
-    [&file[..], &directory, b"PK\x05\x06\0\0\0\0", count, count, &place, &[0, 0]].concat()
 }

@@ -22,6 +22,7 @@ mod framing;
 mod inbound;
 mod limits;
 mod logs;
+mod missing;
 mod monitoring;
 mod once;
 mod once_kill;

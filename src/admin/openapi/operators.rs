@@ -204,6 +204,13 @@ const OPERATIONS: &[Operation] = &[
     .query(&["app", "limit", "cursor"]),
     get("/api/v1/batches/{call_sn}", "batch", "One batch", &[ok("The batch.", Content::Json("Batch"))]),
     get(
+        "/api/v1/batches/{call_sn}/missing",
+        "missing",
+        "Which numbers of a batch lack a call record, by their rows in the uploaded file",
+        &[ok("A page of them, in the order of the file.", Content::Json("Missing"))],
+    )
+    .query(&["limit", "cursor"]),
+    get(
         "/api/v1/requests",
         "requests",
         "Requests that must not be sent twice, newest first: what came of each",

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::component;
+use crate::store::MAX_REPEATS;
 use crate::xinyao::callback::Kind;
 
 /// A query parameter by its name.
@@ -50,6 +51,8 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
         ("DeadLetter", dead_letter()),
         ("Batches", object(json!({ "batches": list("Batch"), "next_cursor": maybe("string") }))),
         ("Batch", batch()),
+        ("Missing", missing()),
+        ("MissingNumber", missing_number()),
         ("Requests", object(json!({ "requests": list("Request"), "next_cursor": maybe("string") }))),
         ("Request", request()),
         ("Settlement", choice(json!({ "outcome": outcome() }), &["outcome"])),
@@ -94,6 +97,36 @@ fn batch() -> Value {
         "quiet": described(
             json!({ "type": "boolean" }),
             "Nothing came for an hour, and numbers are missing."
+        ),
+    }))
+}
+
+fn missing() -> Value {
+    let counted = |description| described(maybe("integer"), description);
+    object(json!({
+        "call_sn": text(),
+        "app": text(),
+        "seen": described(json!({ "type": "boolean" }), "Whether the numbers of its upload are known."),
+        "why": {
+            "type": ["string", "null"],
+            "enum": ["elsewhere", "unreadable", "no_room", "not_kept", null],
+            "description": "Why they are not.",
+        },
+        "sent": counted("Rows below the header that have something in their first column."),
+        "distinct": counted("Distinct numbers in them."),
+        "unexpected": counted("Numbers with a call record that are not in the file."),
+        "missing_count": counted("Distinct numbers of the file without a call record, on all pages together."),
+        "missing": list("MissingNumber"),
+        "next_cursor": maybe("string"),
+    }))
+}
+
+fn missing_number() -> Value {
+    object(json!({
+        "row": described(count(), "Its first row in the file, from 1; the header is one."),
+        "repeats": described(
+            json!({ "type": "array", "items": count(), "maxItems": MAX_REPEATS }),
+            "Further rows with the same number."
         ),
     }))
 }

@@ -115,6 +115,35 @@ async fn dead_letters_are_listed_by_subscriber() {
 }
 
 #[tokio::test]
+async fn missing_numbers_are_paged_by_their_rows() {
+    let api = Api::new();
+    let (mut rows, mut cursor) = (Vec::new(), String::new());
+    api.batch("b");
+    loop {
+        let page = api.good("GET", &format!("/api/v1/batches/b/missing?limit=2&cursor={cursor}"), "").await;
+        assert_eq!(
+            (&page["sent"], &page["distinct"], &page["missing_count"]),
+            (&12.into(), &7.into(), &5.into())
+        );
+        rows.extend(page["missing"].as_array().unwrap().iter().map(|number| number["row"].as_u64().unwrap()));
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = next.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(rows, [2, 3, 4, 5, 6]);
+    let other = api.get(&format!("/api/v1/batches?cursor={cursor}")).await;
+    assert_eq!(other.status, StatusCode::BAD_REQUEST, "a cursor is of its listing");
+    assert_eq!(api.get("/api/v1/batches/c/missing").await.status, StatusCode::NOT_FOUND);
+    api.batch("c");
+    let unseen = api.good("GET", "/api/v1/batches/c/missing", "").await;
+    assert_eq!(
+        (&unseen["seen"], &unseen["why"], &unseen["sent"]),
+        (&false.into(), &"elsewhere".into(), &Value::Null)
+    );
+}
+
+#[tokio::test]
 async fn a_backlog_counts_what_the_subscriber_takes() {
     let api = Api::new();
     for (kind, seconds_ago) in [(Kind::CallRecord, 100), (Kind::Unknown, 50), (Kind::IntentResult, 10)] {

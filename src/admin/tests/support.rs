@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use crate::admin::{Check, Operations, Sample, Standing, Subscribers, Views, openapi, router};
 use crate::store::{
-    Appended, Attempt, EventId, Fate, Intake, Ledger, MemoryStore, NewEvent, Place, Progress, Seq, Settled,
-    ShardId, Start, StoreError, Submission,
+    Appended, Attempt, EventId, Fate, Intake, Ledger, MemoryStore, Missing, MissingNumber, NewEvent, Place,
+    Progress, Seq, Settled, ShardId, Start, StoreError, Submission, Unseen,
 };
 use crate::xinyao::callback::Kind;
 
@@ -64,6 +64,9 @@ impl Api {
             operate: Arc::clone(&store) as _,
             once: Arc::clone(&store) as _,
             ledger: Arc::clone(&store) as _,
+            missing: Arc::new(|batch, after, limit| {
+                Box::pin(std::future::ready(Ok(missing(&batch.told.call_sn, after, limit))))
+            }),
             quiet_after: std::time::Duration::from_mins(1),
             subscribers: Arc::new(Two),
             mask_numbers: true,
@@ -176,6 +179,17 @@ impl Api {
         let state = now(self.store.open(subscriber, Start::Now)).unwrap();
         state.frontiers.iter().find(|(shard, _)| *shard == ShardId(0)).unwrap().1
     }
+}
+
+/// Of a batch `b`, rows 2 to 6 are missing; of others nobody can say.
+fn missing(call_sn: &str, after: u32, limit: usize) -> Result<Missing, Unseen> {
+    if call_sn != "b" {
+        return Err(Unseen::Elsewhere);
+    }
+    let mut behind = (2..=6).filter(|row| *row > after);
+    let number = |row| MissingNumber { row, repeats: vec![row + 10] };
+    let page = behind.by_ref().take(limit).map(number).collect();
+    Ok(Missing { sent: 12, distinct: 7, missing: 5, unexpected: 1, page, more: behind.next().is_some() })
 }
 
 /// The store in memory answers at once.

@@ -158,6 +158,36 @@ pub(super) fn batch(batch: &Value) -> String {
     text
 }
 
+/// A page of a batch's numbers that have no call record.
+pub(super) fn missing(found: &Value) -> String {
+    let name = plain(&found["call_sn"]);
+    if found["seen"] == false {
+        let why = match found["why"].as_str() {
+            Some("elsewhere") => "its outnum did not come through this gateway",
+            Some("unreadable") => "its upload could not be read as a list of numbers",
+            Some("no_room") => "too many uploads came at a time",
+            _ => "the gateway stopped before they were kept, or they are kept in a moment",
+        };
+        return format!("the numbers of batch {name} were not seen: {why}\n");
+    }
+    let counts = ["missing_count", "distinct", "sent", "unexpected"].map(|key| plain(&found[key]));
+    let [missing, distinct, sent, unexpected] = counts;
+    let mut text = format!("{missing} of the {distinct} numbers in {sent} rows have no call record\n");
+    if unexpected != "0" {
+        text += &format!("{unexpected} numbers with a call record are not in the file\n");
+    }
+    let lines: Vec<_> = rows(&found["missing"])
+        .map(|number| {
+            let repeats: Vec<_> = rows(&number["repeats"]).map(plain).collect();
+            vec![plain(&number["row"]), repeats.join(", ")]
+        })
+        .collect();
+    if lines.is_empty() {
+        return text;
+    }
+    text + "\n" + &listing(&["ROW", "AND AGAIN IN"], &lines, found, "")
+}
+
 /// How many of the numbers have come back, as a bar.
 fn progress(batch: &Value) -> String {
     const WIDTH: u64 = 20;

@@ -1,4 +1,4 @@
-//! Follows an upload, and judges it at its end.
+//! Follows an upload, collects its numbers, and judges it at its end.
 
 use std::fs::File;
 use std::io::Write;
@@ -9,15 +9,19 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::proxy::numbers::Collect;
 use crate::proxy::outgoing::{Observer, Room, Share};
 use crate::proxy::refusal::Refusal;
 use crate::proxy::tenant::Parts;
+use crate::store::Unseen;
 use crate::xinyao::Endpoint;
 use crate::xinyao::checks::{Failure, Form};
 use crate::xinyao::number_file;
 
 /// How many workbooks are read at a time; more would only take each other's time.
 static WORKBOOKS: Semaphore = Semaphore::const_new(2);
+/// And of those that nobody checks, which are not to keep the others waiting.
+static UNCHECKED: Semaphore = Semaphore::const_new(1);
 /// How long an answer that is there waits for the verdict on a workbook.
 const REPORT_WITHIN: Duration = Duration::from_secs(2);
 /// How long a request waits for it.
@@ -25,12 +29,26 @@ const ENFORCE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Follows an upload.
 pub struct Follow {
-    form: Option<Form>,
-    /// Where workbooks are copied to while they stream by; they can be read only when they are whole.
-    folder: PathBuf,
-    room: Room,
+    reading: Option<(Form, Collect)>,
+    copies: Copies,
     copy: Copy,
     verdict: Arc<Mutex<State>>,
+}
+
+/// Where workbooks are copied to while they stream by; they can be read only when they are whole.
+#[derive(Clone)]
+pub struct Copies {
+    /// The folder.
+    folder: PathBuf,
+    room: Room,
+    turns: &'static Semaphore,
+}
+
+impl Copies {
+    /// In `folder`, as far as there is room; of those that are `checked`, or of others.
+    pub fn new(folder: PathBuf, room: Room, checked: bool) -> Self {
+        Self { folder, room, turns: if checked { &WORKBOOKS } else { &UNCHECKED } }
+    }
 }
 
 enum Copy {
@@ -55,11 +73,11 @@ pub enum State {
 }
 
 impl Follow {
-    /// Follows an upload to `endpoint`; workbooks are copied into `folder`, as far as there is room.
-    pub fn new(endpoint: Endpoint, folder: PathBuf, room: Room) -> (Self, Verdict) {
+    /// Follows an upload to `endpoint`.
+    pub fn new(endpoint: Endpoint, copies: Copies, collect: Collect) -> (Self, Verdict) {
         let (state, verdict) = Verdict::new();
-        let form = Some(Form::new(endpoint));
-        (Self { form, folder, room, copy: Copy::None, verdict: state }, verdict)
+        let reading = Some((Form::new(endpoint), collect));
+        (Self { reading, copies, copy: Copy::None, verdict: state }, verdict)
     }
 
     /// The upload has ended.
@@ -68,11 +86,21 @@ impl Follow {
     }
 
     fn judge(&mut self, whole: bool) {
-        let Some(form) = self.form.take() else { return };
+        let Some((form, mut collect)) = self.reading.take() else { return };
         let state = match std::mem::replace(&mut self.copy, Copy::None) {
-            Copy::Begun(file, share) if whole && form.wants_xlsx() => State::Reading(read(form, file, share)),
-            Copy::Failed if whole => State::Uncopied,
-            _ => State::Found(form.finish(whole, None)),
+            Copy::Begun(file, share) if whole && form.wants_xlsx() => {
+                State::Reading(read(form, collect, (file, share), self.copies.turns))
+            }
+            Copy::Failed if whole => {
+                collect.give_up(Unseen::NoRoom);
+                collect.finish();
+                State::Uncopied
+            }
+            _ => {
+                let failures = form.finish(whole, None, &mut collect);
+                collect.finish();
+                State::Found(failures)
+            }
         };
         if let Ok(mut verdict) = self.verdict.lock() {
             *verdict = state;
@@ -83,8 +111,8 @@ impl Follow {
     /// not wait for the disk.
     fn keep(&mut self, bytes: &[u8]) {
         let written = match &mut self.copy {
-            Copy::None => tempfile::tempfile_in(&self.folder).and_then(|mut file| {
-                let mut share = self.room.share();
+            Copy::None => tempfile::tempfile_in(&self.copies.folder).and_then(|mut file| {
+                let mut share = self.copies.room.share();
                 share.grow(bytes.len())?;
                 file.write_all(bytes)?;
                 self.copy = Copy::Begun(file, share);
@@ -94,44 +122,58 @@ impl Follow {
             Copy::Failed => return,
         };
         if let Err(error) = written {
-            tracing::warn!(%error, folder = %self.folder.display(), "an upload can't be copied to be checked");
+            let folder = self.copies.folder.display();
+            tracing::warn!(%error, %folder, "an upload can't be copied to be looked into");
             self.copy = Copy::Failed;
         }
     }
 }
 
 /// Reads a workbook, on a thread that may be busy.
-fn read(form: Form, file: File, share: Share) -> oneshot::Receiver<Vec<Failure>> {
+fn read(
+    form: Form,
+    mut collect: Collect,
+    (file, share): (File, Share),
+    turns: &'static Semaphore,
+) -> oneshot::Receiver<Vec<Failure>> {
     let (mut found, finding) = oneshot::channel();
     tokio::spawn(async move {
         // The file goes when nobody waits for it any more: else those that wait here would have no bound.
         let permit = tokio::select! {
-            () = found.closed() => return,
-            permit = WORKBOOKS.acquire() => permit,
+            () = async { tokio::join!(found.closed(), collect.unwanted()); } => return,
+            permit = turns.acquire() => permit,
         };
-        if permit.is_err() || found.is_closed() {
+        if permit.is_err() || (found.is_closed() && collect.is_unwanted()) {
             return;
         }
-        let verdict = tokio::task::spawn_blocking(move || (number_file::xlsx(file), share)).await;
-        // Nobody may be waiting any more.
-        drop(found.send(form.finish(true, verdict.ok().map(|(verdict, _)| verdict))));
+        let judging = tokio::task::spawn_blocking(move || {
+            let verdict = number_file::xlsx(file, &mut collect);
+            let failures = form.finish(true, Some(verdict), &mut collect);
+            collect.finish();
+            drop(share);
+            failures
+        });
+        if let Ok(failures) = judging.await {
+            // Nobody may be waiting any more.
+            drop(found.send(failures));
+        }
     });
     finding
 }
 
 impl Parts for Follow {
     fn part(&mut self, name: &str, is_file: bool) {
-        if let Some(form) = &mut self.form {
+        if let Some((form, _)) = &mut self.reading {
             form.part(name, is_file);
         }
     }
 
     fn data(&mut self, bytes: &[u8]) {
-        let Some(mut form) = self.form.take() else { return };
-        for kept in form.data(bytes).into_iter().filter(|kept| !kept.is_empty()) {
+        let Some((mut form, mut collect)) = self.reading.take() else { return };
+        for kept in form.data(bytes, &mut collect).into_iter().filter(|kept| !kept.is_empty()) {
             self.keep(kept);
         }
-        self.form = Some(form);
+        self.reading = Some((form, collect));
     }
 }
 
@@ -183,13 +225,21 @@ mod tests {
     use tokio::io::AsyncReadExt;
 
     use super::*;
+    use crate::proxy::numbers::Numbers;
+    use crate::store::LedgerKey;
+
+    /// For whom there is no room.
+    fn collect() -> (Collect, Numbers) {
+        Collect::new(LedgerKey([0; 32]), &Room::of(0))
+    }
 
     #[tokio::test]
     async fn a_workbook_is_copied_as_far_as_there_is_room() {
         let folder = tempfile::tempdir().unwrap();
         let room = Room::of(100);
         let follow = |size: usize| {
-            let (mut follow, verdict) = Follow::new(Endpoint::Outnum, folder.path().into(), room.clone());
+            let copies = Copies::new(folder.path().into(), room.clone(), true);
+            let (mut follow, verdict) = Follow::new(Endpoint::Outnum, copies, collect().0);
             follow.part("file", true);
             for piece in [b"PK\x03\x04".repeat(5), vec![b'x'; size]] {
                 follow.data(&piece);
@@ -214,11 +264,12 @@ mod tests {
         let _busy = WORKBOOKS.acquire_many(2).await.unwrap();
         let (file, other) = UnixStream::pair().unwrap();
         other.set_nonblocking(true).unwrap();
-        let share = Room::of(0).share();
-        let finding = read(Form::new(Endpoint::Outnum), OwnedFd::from(file).into(), share);
-        tokio::task::yield_now().await;
-        drop(finding);
         let mut other = tokio::net::UnixStream::from_std(other).unwrap();
+        let (collect, numbers) = collect();
+        let file = (OwnedFd::from(file).into(), Room::of(0).share());
+        let finding = read(Form::new(Endpoint::Outnum), collect, file, &WORKBOOKS);
+        drop(finding);
+        drop(numbers);
         let closed = tokio::time::timeout(Duration::from_secs(10), other.read(&mut [0])).await;
         assert_eq!(closed.expect("it is closed").unwrap(), 0);
     }

@@ -5,7 +5,9 @@ use jiff::Timestamp;
 
 use super::EmbeddedStore;
 use crate::store::sqlite::{ledger, told};
-use crate::store::{Answer, BatchEntry, BatchRecord, Ledger, LedgerStart, Page, Seq, ShardId, Submission};
+use crate::store::{
+    Answer, BatchEntry, BatchRecord, Ledger, LedgerStart, Page, Sent, Seq, ShardId, Submission,
+};
 
 impl EmbeddedStore {
     fn question<T: Send + 'static>(
@@ -32,6 +34,18 @@ impl Ledger for EmbeddedStore {
 
     fn submit_batch(&self, submission: Submission) -> Answer<'_, ()> {
         self.step(move |connection| ledger::submit(connection, &submission).map_err(|error| told(&error)))
+    }
+
+    fn keep_sent(&self, app: &str, call_sn: &str, sent: Sent) -> Answer<'_, ()> {
+        let (app, call_sn) = (app.to_owned(), call_sn.to_owned());
+        self.step(move |connection| {
+            ledger::keep_sent(connection, &app, &call_sn, &sent).map_err(|error| told(&error))
+        })
+    }
+
+    fn sent(&self, app: &str, call_sn: &str) -> Answer<'_, Sent> {
+        let (app, call_sn) = (app.to_owned(), call_sn.to_owned());
+        self.question(move |connection| ledger::sent(connection, &app, &call_sn))
     }
 
     fn batch_parts(&self, app: &str, call_sn: &str) -> Answer<'_, Vec<Bytes>> {

@@ -8,7 +8,8 @@ use super::*;
 use crate::store::log::disk::DiskFile;
 use crate::store::suite::{self, House};
 use crate::store::{
-    Claim, Claimed, Conclusion, EventFilter, Marks, RequestId, RequestState, Store, StoreError,
+    Claim, Claimed, Conclusion, EventFilter, Marks, RequestId, RequestState, SentNumbers, Store, StoreError,
+    Submission, Unseen,
 };
 
 /// A disk that can be full.
@@ -330,4 +331,31 @@ async fn after_a_jump_of_the_clock_no_window_is_over() {
     assert!(matches!(store.claim(later(2)).await.unwrap(), Claimed::Blocked(_)));
     let trusted = house.store().act(|work| Ok(work.watch_clock(Timestamp::now()))).await.unwrap();
     assert!(!trusted);
+}
+
+#[tokio::test]
+async fn numbers_go_with_their_batch() {
+    let mut house = Embedded::new();
+    let store = house.open().await;
+    let submission = Submission {
+        app: "crm".into(),
+        call_sn: "a".into(),
+        task_id: None,
+        call_sn_name: None,
+        sent: None,
+        accepted: None,
+        at: Timestamp::now(),
+    };
+    store.submit_batch(submission).await.unwrap();
+    let numbers = SentNumbers::of(vec![SentNumbers::row(2, 7)]);
+    store.keep_sent("crm", "a", Ok(numbers.clone())).await.unwrap();
+    for (days, sent) in [(29, Ok(numbers)), (31, Err(Unseen::Elsewhere))] {
+        house.sweep(Timestamp::now() + jiff::SignedDuration::from_hours(24 * days)).await;
+        assert_eq!(store.sent("crm", "a").await.unwrap(), sent, "{days}");
+    }
+    let left = "SELECT count(*) FROM batch_sent";
+    let left = move |work: &mut Work| {
+        work.connection.query_row(left, [], |row| row.get::<_, i64>(0)).map_err(|error| told(&error))
+    };
+    assert_eq!(house.store().act(left).await.unwrap(), 0);
 }

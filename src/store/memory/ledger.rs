@@ -7,7 +7,8 @@ use jiff::Timestamp;
 
 use super::MemoryStore;
 use crate::store::{
-    Answer, BatchEntry, BatchRecord, Ledger, LedgerStart, Page, Seq, ShardId, StoreError, Submission,
+    Answer, BatchEntry, BatchRecord, Ledger, LedgerKey, LedgerStart, Page, Sent, Seq, ShardId, StoreError,
+    Submission, Unseen,
 };
 
 /// What is kept of batches.
@@ -15,6 +16,8 @@ use crate::store::{
 pub(super) struct Batches {
     next: Seq,
     rows: BTreeMap<u64, (BatchRecord, Vec<Bytes>)>,
+    /// By app and `call_sn`.
+    sent: BTreeMap<(String, String), Sent>,
 }
 
 impl Batches {
@@ -29,6 +32,7 @@ impl Batches {
     }
 
     fn submit(&mut self, one: Submission) {
+        self.sent.remove(&(one.app.clone(), one.call_sn.clone()));
         let (row, _) = self.row(&one.app, &one.call_sn);
         row.told.task_id = one.task_id.or(row.told.task_id.take());
         row.told.call_sn_name = one.call_sn_name.or(row.told.call_sn_name.take());
@@ -67,7 +71,7 @@ impl MemoryStore {
 
 impl Ledger for MemoryStore {
     fn ledger(&self, _: ShardId) -> Answer<'_, LedgerStart> {
-        Self::answer(Ok(LedgerStart { next: self.kept().batches.next.max(Seq(1)), key: [7; 32] }))
+        Self::answer(Ok(LedgerStart { next: self.kept().batches.next.max(Seq(1)), key: LedgerKey([7; 32]) }))
     }
 
     fn enter_batches(&self, _: ShardId, next: Seq, entries: Vec<BatchEntry>) -> Answer<'_, ()> {
@@ -81,6 +85,21 @@ impl Ledger for MemoryStore {
 
     fn submit_batch(&self, submission: Submission) -> Answer<'_, ()> {
         self.enter(|batches| batches.submit(submission))
+    }
+
+    fn keep_sent(&self, app: &str, call_sn: &str, sent: Sent) -> Answer<'_, ()> {
+        self.enter(|batches| {
+            batches.sent.insert((app.to_owned(), call_sn.to_owned()), sent);
+        })
+    }
+
+    fn sent(&self, app: &str, call_sn: &str) -> Answer<'_, Sent> {
+        let kept = self.kept();
+        let sent = kept.batches.sent.get(&(app.to_owned(), call_sn.to_owned())).cloned();
+        let same = |row: &BatchRecord| row.told.app == app && row.told.call_sn == call_sn;
+        let submitted = kept.batches.rows.values().any(|(row, _)| same(row) && row.submitted_at.is_some());
+        let unseen = if submitted { Unseen::NotKept } else { Unseen::Elsewhere };
+        Self::answer(Ok(sent.unwrap_or(Err(unseen))))
     }
 
     fn batch_parts(&self, app: &str, call_sn: &str) -> Answer<'_, Vec<Bytes>> {

@@ -8,7 +8,10 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::schema::{signed, unsigned};
 use crate::store::log::record::{nanos, time};
-use crate::store::{BatchEntry, BatchRecord, KEEP_BATCHES, LedgerStart, Page, Seq, ShardId, Submission};
+use crate::store::{
+    BatchEntry, BatchRecord, KEEP_BATCHES, LedgerKey, LedgerStart, Page, Sent, SentNumbers, Seq, ShardId,
+    Submission, Unseen,
+};
 
 pub(super) const TABLE: &str = "
 CREATE TABLE IF NOT EXISTS ledger (shard INTEGER PRIMARY KEY, next INTEGER NOT NULL, key BLOB NOT NULL);
@@ -20,7 +23,13 @@ CREATE TABLE IF NOT EXISTS batch (
   heard_at INTEGER NOT NULL, UNIQUE (call_sn, app));
 CREATE TABLE IF NOT EXISTS batch_part (id INTEGER PRIMARY KEY, batch INTEGER NOT NULL, part BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS batch_part_batch ON batch_part (batch);
+-- the numbers of an outnum's file, each as its row and its digest; or why there are none: 1 unreadable, 2 no room
+CREATE TABLE IF NOT EXISTS batch_sent (batch INTEGER PRIMARY KEY, unseen INTEGER, numbers BLOB NOT NULL);
 ";
+
+/// Why there are no numbers.
+const UNREADABLE: i64 = 1;
+const NO_ROOM: i64 = 2;
 
 pub(in crate::store) fn start(
     connection: &Connection,
@@ -30,8 +39,9 @@ pub(in crate::store) fn start(
     let mut new = connection.prepare_cached("INSERT OR IGNORE INTO ledger VALUES (?, 1, ?)")?;
     new.execute((shard.0, fresh))?;
     let mut statement = connection.prepare_cached("SELECT next, key FROM ledger WHERE shard = ?")?;
-    statement
-        .query_row([shard.0], |row| Ok(LedgerStart { next: Seq(unsigned(row.get(0)?)), key: row.get(1)? }))
+    statement.query_row([shard.0], |row| {
+        Ok(LedgerStart { next: Seq(unsigned(row.get(0)?)), key: LedgerKey(row.get(1)?) })
+    })
 }
 
 pub(in crate::store) fn submit(connection: &Connection, one: &Submission) -> rusqlite::Result<()> {
@@ -42,9 +52,49 @@ pub(in crate::store) fn submit(connection: &Connection, one: &Submission) -> rus
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?5)
          ON CONFLICT (call_sn, app) DO UPDATE SET task_id = coalesce(?3, task_id),
          call_sn_name = coalesce(?4, call_sn_name), submitted_at = coalesce(submitted_at, ?5),
-         sent = coalesce(?6, sent), accepted = coalesce(?7, accepted), heard_at = max(heard_at, ?5)",
+         sent = coalesce(?6, sent), accepted = coalesce(?7, accepted), heard_at = max(heard_at, ?5)
+         RETURNING id",
     )?;
-    statement.execute((call_sn, app, task_id, call_sn_name, at, sent, accepted)).map(drop)
+    let row = (call_sn, app, task_id, call_sn_name, at, sent, accepted);
+    let id: i64 = statement.query_row(row, |row| row.get(0))?;
+    connection.prepare_cached("DELETE FROM batch_sent WHERE batch = ?")?.execute([id]).map(drop)
+}
+
+pub(in crate::store) fn keep_sent(
+    connection: &Connection,
+    app: &str,
+    call_sn: &str,
+    sent: &Sent,
+) -> rusqlite::Result<()> {
+    let (unseen, numbers) = match sent {
+        Ok(numbers) => (None, numbers.bytes()),
+        Err(Unseen::Unreadable) => (Some(UNREADABLE), &[][..]),
+        Err(Unseen::NoRoom) => (Some(NO_ROOM), &[][..]),
+        Err(Unseen::Elsewhere | Unseen::NotKept) => return Ok(()),
+    };
+    let mut statement = connection.prepare_cached(
+        "INSERT OR REPLACE INTO batch_sent SELECT id, ?, ? FROM batch WHERE call_sn = ? AND app = ?",
+    )?;
+    statement.execute((unseen, numbers, call_sn, app)).map(drop)
+}
+
+pub(in crate::store) fn sent(connection: &Connection, app: &str, call_sn: &str) -> rusqlite::Result<Sent> {
+    let mut statement = connection.prepare_cached(
+        "SELECT submitted_at, unseen, numbers FROM batch LEFT JOIN batch_sent ON batch = batch.id
+         WHERE call_sn = ? AND app = ?",
+    )?;
+    let sent = statement.query_row((call_sn, app), |row| {
+        let (submitted, unseen): (Option<i64>, Option<i64>) = (row.get(0)?, row.get(1)?);
+        let numbers: Option<Vec<u8>> = row.get(2)?;
+        Ok(match (unseen, numbers, submitted) {
+            (None, Some(numbers), _) => Ok(SentNumbers::read(numbers)),
+            (Some(UNREADABLE), ..) => Err(Unseen::Unreadable),
+            (Some(_), ..) => Err(Unseen::NoRoom),
+            (None, None, Some(_)) => Err(Unseen::NotKept),
+            (None, None, None) => Err(Unseen::Elsewhere),
+        })
+    });
+    Ok(sent.optional()?.unwrap_or(Err(Unseen::Elsewhere)))
 }
 
 pub(in crate::store) fn enter(
@@ -112,10 +162,12 @@ pub(in crate::store) fn parts(
 /// Forgets what nothing was heard of for long.
 pub(super) fn expire(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     let before = nanos(now.saturating_sub(KEEP_BATCHES).unwrap_or(Timestamp::MIN));
-    connection.execute(
-        "DELETE FROM batch_part WHERE batch IN (SELECT id FROM batch WHERE heard_at < ?)",
-        [before],
-    )?;
+    for table in ["batch_part", "batch_sent"] {
+        connection.execute(
+            &format!("DELETE FROM {table} WHERE batch IN (SELECT id FROM batch WHERE heard_at < ?)"),
+            [before],
+        )?;
+    }
     connection.execute("DELETE FROM batch WHERE heard_at < ?", [before]).map(drop)
 }
 

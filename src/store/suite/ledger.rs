@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{House, SHARD, Seq, after, full};
-use crate::store::{BatchEntry, Submission};
+use crate::store::{BatchEntry, SentNumbers, Submission, Unseen};
 
 fn submission(call_sn: &str, second: i64) -> Submission {
     Submission {
@@ -87,4 +87,39 @@ pub(crate) async fn batches_are_paged(house: &mut impl House) {
     let rows = first.rows.iter().chain(&second.rows).map(|row| row.told.call_sn.as_str());
     assert_eq!(rows.collect::<Vec<_>>(), ["c", "b", "a"]);
     assert_eq!(store.batches(None, 9, None).await.unwrap().rows.len(), 4);
+}
+
+pub(crate) async fn numbers_are_kept_with_their_batch(house: &mut impl House) {
+    let mut store = house.open().await;
+    let numbers =
+        SentNumbers::of([(9, 7), (2, u64::MAX), (3, 7)].map(|(row, n)| SentNumbers::row(row, n)).into());
+    // Of a batch that was not submitted nothing is kept for later.
+    store.enter_batches(SHARD, Seq(2), vec![entry("b", 1, 1, b"x")]).await.unwrap();
+    for name in ["a", "b"] {
+        assert_eq!(store.sent("crm", name).await.unwrap(), Err(Unseen::Elsewhere));
+    }
+    for name in ["a", "c", "d", "e"] {
+        store.submit_batch(submission(name, 1)).await.unwrap();
+    }
+    assert_eq!(store.sent("crm", "a").await.unwrap(), Err(Unseen::NotKept));
+    store.keep_sent("crm", "a", Ok(numbers.clone())).await.unwrap();
+    store.keep_sent("crm", "c", Err(Unseen::Unreadable)).await.unwrap();
+    store.keep_sent("crm", "d", Err(Unseen::NoRoom)).await.unwrap();
+    store.keep_sent("crm", "e", Ok(SentNumbers::default())).await.unwrap();
+    if let Some(opened) = house.reopen().await {
+        store = opened;
+    }
+    let kept = store.sent("crm", "a").await.unwrap();
+    assert_eq!(kept.unwrap().iter().collect::<Vec<_>>(), [(2, u64::MAX), (3, 7), (9, 7)]);
+    assert_eq!(store.sent("erp", "a").await.unwrap(), Err(Unseen::Elsewhere));
+    assert_eq!(store.sent("crm", "c").await.unwrap(), Err(Unseen::Unreadable));
+    assert_eq!(store.sent("crm", "d").await.unwrap(), Err(Unseen::NoRoom));
+    assert_eq!(store.sent("crm", "e").await.unwrap(), Ok(SentNumbers::default()));
+    // What is heard of it changes nothing, and another outnum that was answered with its name all.
+    store.enter_batches(SHARD, Seq(3), vec![entry("a", 1, 1, b"x")]).await.unwrap();
+    assert_eq!(store.sent("crm", "a").await.unwrap(), Ok(numbers.clone()));
+    store.submit_batch(submission("a", 2)).await.unwrap();
+    assert_eq!(store.sent("crm", "a").await.unwrap(), Err(Unseen::NotKept));
+    house.refuse(true);
+    full(store.keep_sent("crm", "a", Ok(numbers)).await);
 }

@@ -3,7 +3,7 @@
 use super::value::{Given, judge};
 use super::{BODY, Check, Failure, Present, is_file};
 use crate::xinyao::endpoint::{Endpoint, Field, Kind};
-use crate::xinyao::number_file::{Format, NumberFile, Verdict};
+use crate::xinyao::number_file::{Format, NumberFile, Numbers, Verdict};
 
 /// Most bytes of a text field that are looked at; the document's longest have 20.
 const MAX_VALUE: usize = 4096;
@@ -73,7 +73,7 @@ impl Form {
 
     /// Bytes of the part that began last. Told is which of them to keep for
     /// [`xlsx`](crate::xinyao::number_file::xlsx): those of a file that is no text.
-    pub fn data<'a>(&'a mut self, bytes: &'a [u8]) -> [&'a [u8]; 2] {
+    pub fn data<'a>(&'a mut self, bytes: &'a [u8], numbers: &mut dyn Numbers) -> [&'a [u8]; 2] {
         match self.part {
             Part::Other => [&[], &[]],
             Part::Text(_) => {
@@ -81,7 +81,7 @@ impl Form {
                 self.value.extend_from_slice(&bytes[..bytes.len().min(room)]);
                 [&[], &[]]
             }
-            Part::File => self.file.feed(bytes),
+            Part::File => self.file.feed(bytes, numbers),
         }
     }
 
@@ -92,8 +92,11 @@ impl Form {
 
     /// Everything that is wrong; `xlsx` is the verdict on a workbook. If the body was not read to its end as
     /// multipart, nothing is said of its fields.
-    pub fn finish(mut self, whole: bool, xlsx: Option<Verdict>) -> Vec<Failure> {
+    pub fn finish(mut self, whole: bool, xlsx: Option<Verdict>, numbers: &mut dyn Numbers) -> Vec<Failure> {
         self.end_part();
+        if !whole || !self.has_file {
+            numbers.unreadable();
+        }
         if !whole {
             return vec![Failure::new(
                 BODY,
@@ -103,15 +106,15 @@ impl Form {
         }
         self.present.miss(self.fields, &mut self.failures);
         if self.has_file {
-            self.judge_file(xlsx);
+            self.judge_file(xlsx, numbers);
         }
         self.failures
     }
 
-    fn judge_file(&mut self, xlsx: Option<Verdict>) {
+    fn judge_file(&mut self, xlsx: Option<Verdict>, numbers: &mut dyn Numbers) {
         let file = std::mem::take(&mut self.file);
         let format = self.present.chosen.and_then(|(_, suffix)| Format::of(suffix));
-        let verdict = file.finish(format, xlsx);
+        let verdict = file.finish(format, xlsx, numbers);
         self.failures.extend(verdict.failures);
         if let (Some(rows), Some(count)) = (verdict.rows, self.count)
             && i64::from(rows) != count

@@ -24,13 +24,13 @@ fn form(fields: &[(&str, &str)], file: Option<&str>) -> Vec<String> {
     let mut form = Form::new(Endpoint::Outnum);
     for (name, value) in fields {
         form.part(name, false);
-        form.data(value.as_bytes());
+        form.data(value.as_bytes(), &mut ());
     }
     if let Some(file) = file {
         form.part("file", true);
-        form.data(file.as_bytes());
+        form.data(file.as_bytes(), &mut ());
     }
-    told(&form.finish(true, None))
+    told(&form.finish(true, None, &mut ()))
 }
 
 const FIELDS: [(&str, &str); 5] = [
@@ -206,11 +206,11 @@ fn a_field_that_is_repeated_is_told_of_once() {
     for as_file in [false, true] {
         for _ in 0..1000 {
             form.part("call_count", as_file);
-            form.data(b"x");
+            form.data(b"x", &mut ());
             form.part("file", !as_file);
         }
     }
-    let told = told(&form.finish(true, None));
+    let told = told(&form.finish(true, None, &mut ()));
     assert_eq!(told.iter().filter(|told| told.starts_with("call_count")).count(), 2, "{told:?}");
     assert!(told.len() < 10, "{told:?}");
 }
@@ -269,21 +269,21 @@ fn a_forms_fields_and_file() {
     assert_eq!(form(&twice, Some(FILE)), ["app_id repeated"]);
     let as_text = [&FIELDS[..], &[("file", FILE)]].concat();
     assert_eq!(form(&as_text, None), ["file type"]);
-    assert_eq!(told(&Form::new(Endpoint::Outnum).finish(false, None)), ["body body"]);
+    assert_eq!(told(&Form::new(Endpoint::Outnum).finish(false, None, &mut ())), ["body body"]);
 }
 
 #[test]
 fn a_form_may_come_in_any_order() {
     let mut form = Form::new(Endpoint::Outnum);
     form.part("file", true);
-    form.data(FILE.as_bytes());
+    form.data(FILE.as_bytes(), &mut ());
     for (name, value) in FIELDS {
         form.part(name, false);
         value.bytes().for_each(|byte| {
-            form.data(&[byte]);
+            form.data(&[byte], &mut ());
         });
     }
-    assert_eq!(form.finish(true, None), []);
+    assert_eq!(form.finish(true, None, &mut ()), []);
 }
 
 proptest! {

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use super::xml::{Handler, Tokens, attribute, is_empty, name};
 use super::zip::{Archive, Unreadable};
-use super::{MAX_ROWS, Rows, Verdict, is_name, is_number, no_header, no_rows, too_many_rows};
+use super::{MAX_ROWS, Numbers, Rows, Verdict, is_name, is_number, no_header, no_rows, tell, too_many_rows};
 use crate::xinyao::checks::Check;
 
 /// Most bytes that a workbook may unpack to: 150,000 rows of some thirty columns.
@@ -19,36 +19,41 @@ const MAX_COLUMNS: usize = 16_384;
 const HEADER: u32 = 0;
 
 /// The verdict on a workbook.
-pub fn xlsx(file: impl Read + Seek) -> Verdict {
-    read(file).unwrap_or_else(|unreadable| match unreadable {
-        Unreadable::Broken => Verdict::unread(
-            Check::FileFormat,
-            "is no workbook of Excel 2007 or later that can be read; save it as .xlsx again",
-        ),
-        Unreadable::TooLarge => Verdict::unread(
-            Check::FileFormat,
-            "unpacks to more than 256 MiB; send only the columns that are needed, or csv",
-        ),
+pub fn xlsx(file: impl Read + Seek, numbers: &mut dyn Numbers) -> Verdict {
+    read(file, numbers).unwrap_or_else(|unreadable| {
+        numbers.unreadable();
+        let msg = match unreadable {
+            Unreadable::Broken => {
+                "is no workbook of Excel 2007 or later that can be read; save it as .xlsx again"
+            }
+            Unreadable::TooLarge => {
+                "unpacks to more than 256 MiB; send only the columns that are needed, or csv"
+            }
+        };
+        Verdict::unread(Check::FileFormat, msg)
     })
 }
 
-fn read(file: impl Read + Seek) -> Result<Verdict, Unreadable> {
+fn read(file: impl Read + Seek, numbers: &mut dyn Numbers) -> Result<Verdict, Unreadable> {
     let mut archive = Archive::open(file)?;
     let mut budget = MAX_UNPACKED;
     let path = first_sheet(&mut archive, &mut budget)?;
     let mut sheet = Sheet::default();
     let mut tokens = Tokens::default();
     archive.unpack(&path, &mut budget, |bytes| {
-        tokens.feed(bytes, &mut sheet);
+        tokens.feed(bytes, &mut Telling { part: &mut sheet, numbers });
         if sheet.done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     let mut shared = Shared::new(std::mem::take(&mut sheet.shared));
     if !shared.is_done() && sheet.rows <= MAX_ROWS {
         let mut tokens = Tokens::default();
         archive.unpack(b"xl/sharedStrings.xml", &mut budget, |bytes| {
-            tokens.feed(bytes, &mut shared);
+            tokens.feed(bytes, &mut Telling { part: &mut shared, numbers });
             if shared.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
+    }
+    if sheet.rows > MAX_ROWS {
+        numbers.unreadable();
     }
     Ok(sheet.verdict(shared))
 }
@@ -102,6 +107,12 @@ impl Handler for Named {
     fn text(&mut self, _: &[u8]) {}
 }
 
+/// A part of the workbook as it passes by, and who is told of the numbers in it.
+struct Telling<'a, P> {
+    part: &'a mut P,
+    numbers: &'a mut dyn Numbers,
+}
+
 /// How a cell's value is to be read.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -143,8 +154,20 @@ struct Sheet {
     done: bool,
 }
 
-impl Handler for Sheet {
+impl Handler for Telling<'_, Sheet> {
     fn tag(&mut self, tag: &[u8]) {
+        self.part.tag(tag, self.numbers);
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        if self.part.in_value {
+            keep(&mut self.part.cell.value, text);
+        }
+    }
+}
+
+impl Sheet {
+    fn tag(&mut self, tag: &[u8], numbers: &mut dyn Numbers) {
         match name(tag) {
             (false, b"row") => {
                 self.begin_row(tag);
@@ -156,10 +179,10 @@ impl Handler for Sheet {
             (false, b"c") => {
                 self.begin_cell(tag);
                 if is_empty(tag) {
-                    self.end_cell();
+                    self.end_cell(numbers);
                 }
             }
-            (true, b"c") => self.end_cell(),
+            (true, b"c") => self.end_cell(numbers),
             (closes, b"v" | b"t") => self.in_value = !closes && !is_empty(tag),
             (true, b"sheetData") => {
                 self.end_row();
@@ -169,14 +192,6 @@ impl Handler for Sheet {
         }
     }
 
-    fn text(&mut self, text: &[u8]) {
-        if self.in_value {
-            keep(&mut self.cell.value, text);
-        }
-    }
-}
-
-impl Sheet {
     fn begin_row(&mut self, tag: &[u8]) {
         // One that was not closed counts too, or rows had no end.
         self.end_row();
@@ -199,7 +214,7 @@ impl Sheet {
         self.cell.value.clear();
     }
 
-    fn end_cell(&mut self) {
+    fn end_cell(&mut self, numbers: &mut dyn Numbers) {
         self.in_value = false;
         if self.cell.value.trim_ascii().is_empty() {
             return;
@@ -209,7 +224,7 @@ impl Sheet {
             self.judge_header();
         } else if self.cell.column == 0 && !self.judged && self.rows < MAX_ROWS {
             self.judged = true;
-            self.judge_number();
+            self.judge_number(numbers);
         }
         self.cell.value.clear();
     }
@@ -226,11 +241,17 @@ impl Sheet {
         self.bad_header |= misplaced || !good || self.header_cells > MAX_COLUMNS;
     }
 
-    fn judge_number(&mut self) {
-        let row = self.row;
+    fn judge_number(&mut self, numbers: &mut dyn Numbers) {
+        let (row, value) = (self.row, &self.cell.value);
+        let whole = whole(value).filter(|_| self.cell.kind == Kind::Number && !is_number(value));
         let good = match self.cell.kind {
-            Kind::Number => is_number(&self.cell.value) || is_whole(&self.cell.value),
-            Kind::Text => is_number(&self.cell.value),
+            Kind::Number | Kind::Text => {
+                match whole {
+                    Some(whole) => numbers.number(row, whole.to_string().as_bytes()),
+                    None => tell(numbers, row, value),
+                }
+                whole.is_some() || is_number(value)
+            }
             Kind::Shared => self.look_up(row),
             Kind::Other => false,
         };
@@ -324,12 +345,16 @@ impl Shared {
         self.at == self.wanted.len()
     }
 
-    fn end(&mut self) {
+    fn end(&mut self, numbers: &mut dyn Numbers) {
         while let Some((_, row)) = self.wanted.get(self.at).filter(|(index, _)| *index == self.index) {
             match *row {
                 HEADER => self.bad_header |= !is_name(&self.value),
-                row if !is_number(&self.value) => self.bad.push(row),
-                _ => {}
+                row => {
+                    tell(numbers, row, &self.value);
+                    if !is_number(&self.value) {
+                        self.bad.push(row);
+                    }
+                }
             }
             self.at += 1;
         }
@@ -338,20 +363,21 @@ impl Shared {
     }
 }
 
-impl Handler for Shared {
+impl Handler for Telling<'_, Shared> {
     fn tag(&mut self, tag: &[u8]) {
+        let shared = &mut *self.part;
         match name(tag) {
-            (true, b"si") => self.end(),
-            (false, b"si") if is_empty(tag) => self.end(),
-            (closes, b"rPh") => self.in_phonetic = !closes && !is_empty(tag),
-            (closes, b"t") => self.in_text = !closes && !is_empty(tag),
+            (true, b"si") => shared.end(self.numbers),
+            (false, b"si") if is_empty(tag) => shared.end(self.numbers),
+            (closes, b"rPh") => shared.in_phonetic = !closes && !is_empty(tag),
+            (closes, b"t") => shared.in_text = !closes && !is_empty(tag),
             _ => {}
         }
     }
 
     fn text(&mut self, text: &[u8]) {
-        if self.in_text && !self.in_phonetic {
-            keep(&mut self.value, text);
+        if self.part.in_text && !self.part.in_phonetic {
+            keep(&mut self.part.value, text);
         }
     }
 }
@@ -369,7 +395,8 @@ fn column(cell: &[u8]) -> Option<usize> {
 }
 
 /// A spreadsheet may write a long number as a fraction of none, or with an exponent.
-fn is_whole(value: &[u8]) -> bool {
-    let number = std::str::from_utf8(value).ok().and_then(|value| value.trim().parse::<f64>().ok());
-    number.is_some_and(|number| number.fract() == 0.0 && (100.0..1e15).contains(&number))
+fn whole(value: &[u8]) -> Option<u64> {
+    let number = std::str::from_utf8(value).ok()?.trim().parse::<f64>().ok()?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole, and in bounds")]
+    (number.fract() == 0.0 && (100.0..1e15).contains(&number)).then_some(number as u64)
 }

@@ -8,17 +8,39 @@ use proptest::prelude::*;
 use super::xml::{Handler, Tokens};
 use super::*;
 
-fn read(format: Option<Format>, bytes: &[u8], cuts: &[usize]) -> Verdict {
+/// The numbers of a file, by row; none of one that can't be read.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Found {
+    rows: Vec<(u32, String)>,
+    unreadable: bool,
+}
+
+impl Numbers for Found {
+    fn number(&mut self, row: u32, number: &[u8]) {
+        self.rows.push((row, String::from_utf8_lossy(number).into_owned()));
+    }
+
+    fn unreadable(&mut self) {
+        self.unreadable = true;
+    }
+}
+
+fn read_all(format: Option<Format>, bytes: &[u8], cuts: &[usize]) -> (Verdict, Found) {
     let (mut file, mut rest, mut kept) = (NumberFile::default(), bytes, Vec::new());
+    let mut found = Found::default();
     for cut in cuts {
         let (head, after) = rest.split_at(cut % (rest.len() + 1));
-        file.feed(head).iter().for_each(|bytes| kept.extend_from_slice(bytes));
+        file.feed(head, &mut found).iter().for_each(|bytes| kept.extend_from_slice(bytes));
         rest = after;
     }
-    file.feed(rest).iter().for_each(|bytes| kept.extend_from_slice(bytes));
-    let verdict = file.is_zip().then(|| xlsx(Cursor::new(&kept)));
+    file.feed(rest, &mut found).iter().for_each(|bytes| kept.extend_from_slice(bytes));
+    let verdict = file.is_zip().then(|| xlsx(Cursor::new(&kept), &mut found));
     assert!(kept.is_empty() || kept == bytes);
-    file.finish(format, verdict)
+    (file.finish(format, verdict, &mut found), found)
+}
+
+fn read(format: Option<Format>, bytes: &[u8], cuts: &[usize]) -> Verdict {
+    read_all(format, bytes, cuts).0
 }
 
 /// Rows, and what fails.
@@ -87,6 +109,66 @@ fn rows_that_fail_are_named() {
         verdict.failures[0].msg,
         "has no number of 3 to 20 digits in its first column in rows 2, 5, 6 and 1 more"
     );
+}
+
+#[track_caller]
+fn numbers(format: Format, bytes: impl AsRef<[u8]>, expected: &[(u32, &str)]) {
+    let (verdict, found) = read_all(Some(format), bytes.as_ref(), &[7, 1, 30]);
+    let mut rows: Vec<_> = found.rows.iter().map(|(row, number)| (*row, number.as_str())).collect();
+    rows.sort_unstable();
+    assert_eq!((rows, found.unreadable), (expected.to_vec(), false), "{verdict:?}");
+}
+
+#[test]
+fn numbers_are_told_with_their_rows() {
+    use Format::{Csv, Excel, Txt};
+    let csv = "\u{feff}phone,name\r\n13800138000,\"a\nb\"\r\n\n \"+8613800138001\" ,\n,nobody\nx,\n9998";
+    numbers(Csv, csv, &[(2, "13800138000"), (4, "+8613800138001"), (6, "x"), (7, "9998")]);
+    numbers(
+        Csv,
+        b"phone,name\n138001,\xd5\xc5\xc8\xfd\n138002,\x95\x32\x82\x36\n",
+        &[(2, "138001"), (3, "138002")],
+    );
+    numbers(Txt, "phone\n1\n1", &[(2, "1"), (3, "1")]);
+    numbers(Txt, "a\n1", &[(2, "1")]);
+    // A header that the document would not have is one all the same.
+    numbers(Txt, "号码\t姓名\n138001\t张\n", &[(2, "138001")]);
+    let rows = r#"<row r="2"><c r="A2" t="s"><v>2</v></c></row><row r="9"><c r="A9"><v>1.3800138001E10</v></c></row>
+        <row><c t="s"><v>2</v></c></row><row><c t="inlineStr"><is><t>9998</t></is></c></row>
+        <row><c t="s"><v>3</v></c></row><row><c t="b"><v>1</v></c></row><row><c><v>1.5</v></c></row>
+        <row><c t="s"><v>99</v></c></row><row><c r="B17"><v>138001</v></c></row>"#;
+    let expected = [
+        (2, "13800138000"),
+        (9, "13800138001"),
+        (10, "13800138000"),
+        (11, "9998"),
+        (12, "nobody"),
+        (14, "1.5"),
+    ];
+    numbers(Excel, workbook(&format!("{HEAD}{rows}"), SHARED), &expected);
+}
+
+#[test]
+fn what_can_not_be_read_in_one_way_is_said() {
+    use Format::{Csv, Excel};
+    let long = "phone\n".to_owned() + &"13800138000\n".repeat(150_001);
+    let wide = workbook(&format!("{HEAD}{}", "<row><c><v>138001</v></c></row>".repeat(150_001)), SHARED);
+    let book = workbook(HEAD, SHARED);
+    for (format, bytes) in [
+        (Csv, &b""[..]),
+        (Csv, b"phone,x\n138001,\"a\n138002,b\n"),
+        (Csv, b"phone,x\n138001,\xd5\n"),
+        (Csv, b"\xff\xfep\0\n\x001\x003\x008\0"),
+        (Csv, long.as_bytes()),
+        (Csv, &book),
+        (Excel, b"phone\n138001\n"),
+        (Excel, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
+        (Excel, &book[..book.len() - 30]),
+        (Excel, &wide),
+    ] {
+        let (verdict, found) = read_all(Some(format), bytes, &[]);
+        assert!(found.unreadable, "{verdict:?}");
+    }
 }
 
 #[test]
@@ -253,7 +335,7 @@ proptest! {
         txt: bool,
     ) {
         let format = Some(if txt { Format::Txt } else { Format::Csv });
-        prop_assert_eq!(read(format, &bytes, &[]), read(format, &bytes, &cuts));
+        prop_assert_eq!(read_all(format, &bytes, &[]), read_all(format, &bytes, &cuts));
     }
 
     #[test]
@@ -298,6 +380,6 @@ proptest! {
         let mut book = workbook(HEAD, SHARED);
         let at = at.index(book.len());
         book[at] = byte;
-        xlsx(Cursor::new(&book));
+        xlsx(Cursor::new(&book), &mut ());
     }
 }

@@ -3,7 +3,10 @@
 use memchr::{memchr, memchr2};
 
 use super::encoding::Encoding;
-use super::{FILE, Format, MAX_ROWS, Rows, Verdict, is_name, is_number, no_header, no_rows, too_many_rows};
+use super::{
+    FILE, Format, MAX_ROWS, Numbers, Rows, Verdict, is_name, is_number, no_header, no_rows, tell,
+    too_many_rows,
+};
 use crate::xinyao::checks::{Check, Failure};
 
 /// Most bytes of the header row that are looked at.
@@ -51,24 +54,28 @@ impl Default for TextScan {
 }
 
 impl TextScan {
-    pub(super) fn feed(&mut self, mut bytes: &[u8]) {
+    pub(super) fn feed(&mut self, mut bytes: &[u8], numbers: &mut dyn Numbers) {
         self.encoding.feed(bytes);
         while !bytes.is_empty() && self.rows <= MAX_ROWS {
             let Some(end) = self.line_end(bytes) else { return self.begin(bytes) };
             if self.begun.is_empty() {
-                self.end(&bytes[..end]);
+                self.end(&bytes[..end], numbers);
             } else {
                 self.begin(&bytes[..end]);
-                self.end_begun();
+                self.end_begun(numbers);
             }
             bytes = &bytes[end + 1..];
         }
     }
 
-    pub(super) fn finish(mut self, format: Option<Format>) -> Verdict {
-        self.end_begun();
+    pub(super) fn finish(mut self, format: Option<Format>, numbers: &mut dyn Numbers) -> Verdict {
+        self.end_begun(numbers);
+        let encoded = self.encoding.is_known(self.marked);
+        if !encoded || self.quoted || self.rows > MAX_ROWS {
+            numbers.unreadable();
+        }
         let mut failures = Vec::new();
-        if !self.encoding.is_known(self.marked) {
+        if !encoded {
             let msg = "is neither UTF-8 nor GB18030; save it as one of them";
             failures.push(Failure::new(FILE, Check::FileEncoding, msg));
         }
@@ -122,10 +129,10 @@ impl TextScan {
         self.begun.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
-    fn end_begun(&mut self) {
+    fn end_begun(&mut self, numbers: &mut dyn Numbers) {
         if !self.begun.is_empty() {
             let begun = std::mem::take(&mut self.begun);
-            self.end(&begun);
+            self.end(&begun, numbers);
             self.begun = begun;
             self.begun.clear();
         }
@@ -136,7 +143,7 @@ impl TextScan {
     }
 
     /// A row has ended; of a long one, this is the beginning.
-    fn end(&mut self, line: &[u8]) {
+    fn end(&mut self, line: &[u8], numbers: &mut dyn Numbers) {
         self.line += 1;
         let line = &line[..line.len().min(self.looked_at())];
         let line = match line.strip_prefix(BOM) {
@@ -164,6 +171,7 @@ impl TextScan {
         if !is_number(&line[..end]) {
             self.bad.add(self.line);
         }
+        tell(numbers, self.line, &line[..end]);
     }
 }
 

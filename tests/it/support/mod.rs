@@ -35,7 +35,7 @@ pub use message::{Answer, Ask, Seen, get, post, request};
 pub use promql::Exported;
 pub use sandbox::Sandbox;
 pub use tls::Authority;
-pub use upload::{outnum, outnum_with};
+pub use upload::{outnum, outnum_as, outnum_with, workbook};
 pub use upstream::{Act, OK, Upstream, answer, nobody, ok};
 
 /// Where the endpoints are (§6, §10-§16): written out, for the gateway has them from its own table.
