@@ -6,6 +6,8 @@ mod demo;
 mod doctor;
 mod exchange;
 mod health;
+mod init;
+mod manual;
 mod operators;
 mod sandbox;
 mod screen;
@@ -65,6 +67,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failed> {
     let file = arguments.config.as_path();
     match arguments.command.unwrap_or(Command::Run) {
         Command::Run => run(file),
+        Command::Init(asked) => init::init(asked, file),
         Command::Check => check(file),
         Command::CallbackUrl(asked) => callback_url::callback_url(&asked, &load(file)?.config),
         Command::Sign(asked) => sign::sign(&asked, &load(file)?.config),
@@ -73,6 +76,8 @@ fn dispatch(arguments: Arguments) -> Result<(), Failed> {
         Command::Schema(Schema { log: false }) => print_json(&config::schema()),
         Command::Schema(Schema { log: true }) => print(telemetry::log::SCHEMA),
         Command::Openapi => print_json(&admin::openapi::document()),
+        Command::Completions(asked) => manual::completions(&asked),
+        Command::Man(asked) => manual::man(asked),
         Command::Sandbox(asked) => block_on(sandbox::sandbox(asked)),
         Command::Status(reach) => block_on(operators::status(reach, file)),
         Command::Events(asked) => block_on(operators::events(asked, file)),

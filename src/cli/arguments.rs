@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::init;
 use super::when::When;
 use crate::net::{Origin, Scheme};
 use crate::sandbox::Fault;
@@ -26,6 +27,8 @@ pub(super) struct Arguments {
 pub(super) enum Command {
     /// Run the gateway (what it does when no command is given).
     Run,
+    /// Write a first configuration file, from a few questions or flags.
+    Init(Init),
     /// Check the configuration file and say everything that is wrong with it.
     Check,
     /// Print an Authorization header value, for curl.
@@ -40,6 +43,10 @@ pub(super) enum Command {
     Schema(Schema),
     /// Print the OpenAPI document.
     Openapi,
+    /// Print what a shell needs to complete commands and flags.
+    Completions(Completions),
+    /// Print the manual page, or write those of all commands.
+    Man(Man),
     /// Run a stand-in for the SaaS, to try things out against: nobody is called.
     Sandbox(Sandbox),
     /// Ask the running gateway how it fares.
@@ -56,6 +63,50 @@ pub(super) enum Command {
     Requests(Requests),
     /// Show it all at work: a gateway and a sandbox in one process, and a campaign from end to end.
     Demo(Demo),
+}
+
+/// `init`
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    /// The app that may call: a-z 0-9 -.
+    #[arg(long, value_name = "NAME", value_parser = init::app)]
+    pub(super) app: Option<String>,
+    /// Where it calls from, an address or a CIDR; may be given again.
+    #[arg(long, value_name = "CIDR", value_parser = init::network)]
+    pub(super) network: Vec<String>,
+    /// What the SaaS gave out; kept in a file of its own.
+    #[arg(long, value_name = "K")]
+    pub(super) apikey: Option<String>,
+    /// The file that the apisecret is in (as an argument, all users of this host could see it).
+    #[arg(long, value_name = "FILE")]
+    pub(super) apisecret_file: Option<PathBuf>,
+    /// An address that is registered in the SaaS's whitelist; may be given again.
+    #[arg(long, value_name = "IP", value_parser = init::address)]
+    pub(super) allowed_ip: Vec<String>,
+    /// How the SaaS reaches the callbacks listener.
+    #[arg(long, value_name = "URL", value_parser = init::url)]
+    pub(super) public_url: Option<String>,
+    /// Where the app's events go.
+    #[arg(long, value_name = "URL", value_parser = init::url)]
+    pub(super) subscriber: Option<String>,
+    /// Replace the file, if there is one.
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// `completions`
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// Which shell.
+    pub(super) shell: clap_complete::Shell,
+}
+
+/// `man`
+#[derive(Debug, Args)]
+pub(super) struct Man {
+    /// Write the pages of all commands into this folder, instead.
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: Option<PathBuf>,
 }
 
 /// `sign`

@@ -1,6 +1,7 @@
 //! `doctor`: whether the gateway can do its work from here; a line and a hint for each thing it needs.
 
 mod callbacks;
+mod next_step;
 mod store;
 
 use std::net::{IpAddr, SocketAddr};
@@ -57,15 +58,18 @@ pub(super) async fn doctor(config: Config) -> Result<(), Failed> {
     };
     match Connector::new(&config.proxy.egress) {
         Ok(connector) => {
-            for origin in [&config.proxy.upstream.base_url, &config.proxy.upstream.recordings_url] {
-                for finding in upstream(&connector, origin, &config.proxy.egress).await {
+            let saas = &config.proxy.upstream;
+            for (key, origin) in
+                [("upstream.base_url", &saas.base_url), ("upstream.recordings_url", &saas.recordings_url)]
+            {
+                for finding in upstream(&connector, key, origin, &config.proxy.egress).await {
                     tell(&finding)?;
                 }
             }
         }
         Err(error) => tell(&Finding::bad(
             format!("egress: {:#}", anyhow::Error::from(error)),
-            "no connection can be made until this is put right",
+            "no connection can be made until this is put right; `ip address` lists this host's",
         ))?,
     }
     for finding in callbacks::look(&config.hub).await {
@@ -77,15 +81,18 @@ pub(super) async fn doctor(config: Config) -> Result<(), Failed> {
     if well { Ok(()) } else { Err(Failed::Told) }
 }
 
-async fn upstream(connector: &Connector, origin: &Origin, egress: &EgressSettings) -> Vec<Finding> {
+async fn upstream(
+    connector: &Connector,
+    key: &'static str,
+    origin: &Origin,
+    egress: &EgressSettings,
+) -> Vec<Finding> {
+    let key = if egress.proxy.is_some() { "egress.proxy" } else { key };
     let (host, port) = connector.dial(origin);
     let addresses = match Name::watch(&host, port).first(DEADLINE).await {
         Ok(addresses) => addresses,
         Err(error) => {
-            return vec![Finding::bad(
-                format!("DNS: {error}"),
-                "check the name in config.yaml and /etc/resolv.conf",
-            )];
+            return vec![Finding::bad(format!("DNS ({key}): {error}"), next_step::for_name(key))];
         }
     };
     let listed: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
@@ -109,7 +116,7 @@ async fn route(
     let connected = match connector.connect(origin, address, source).await {
         Ok(connected) => connected,
         Err(error) => {
-            let hint = "check routes, firewalls, egress.proxy and upstream.ca_file";
+            let hint = next_step::for_connection(&error);
             return vec![Finding::bad(format!("connect {origin} at {address}{from}: {error}"), hint)];
         }
     };
@@ -121,10 +128,13 @@ async fn route(
     findings.push(match tokio::time::timeout(DEADLINE, clock(connected, origin)).await {
         Ok(Ok(finding)) => finding,
         Ok(Err(error)) => {
-            Finding::bad(format!("clock: {error:#}"), "the server did not answer as HTTP servers do")
+            let hint = "no HTTP server of the SaaS's is there: check the URL, and what is in between";
+            Finding::bad(format!("clock ({origin}): {error:#}"), hint)
         }
         Err(_) => {
-            Finding::bad(format!("clock: no answer within {DEADLINE:?}"), "the server accepts but is silent")
+            let hint =
+                "it accepts connections and is silent: the SaaS, or what is in between, is stuck; try again";
+            Finding::bad(format!("clock ({origin}): no answer within {DEADLINE:?}"), hint)
         }
     });
     findings
@@ -173,7 +183,8 @@ async fn clock(connected: Connected, origin: &Origin) -> anyhow::Result<Finding>
     Ok(match skew {
         skew if skew > TOLERANCE => Finding::bad(
             what,
-            "over the SaaS's 5 minutes; the gateway makes up for it, but set this host's clock",
+            "the SaaS refuses signatures that are over 5 minutes off; the gateway makes up for it, but set this \
+             host's clock: is NTP at work (timedatectl)?",
         ),
         skew if skew > Duration::from_secs(30) => Finding::note(what, "set this host's clock (NTP)"),
         _ => Finding::good(what),

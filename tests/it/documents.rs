@@ -26,21 +26,55 @@ async fn every_metric_is_explained() {
 fn both_readmes_say_the_same() {
     let [english, chinese] =
         ["README.md", "README.zh-CN.md"].map(|path| std::fs::read_to_string(path).unwrap());
-    let links = |text: &str| -> Vec<String> {
-        links(text).into_iter().filter(|link| !link.starts_with("README")).collect()
-    };
-    assert_eq!(links(&english), links(&chinese));
-    assert_eq!(shape(&english), shape(&chinese));
+    same(&english, &chinese);
 }
 
 #[test]
-fn links_lead_somewhere() {
+fn troubleshooting_says_the_same_in_both_languages() {
+    let [english, chinese] = ["docs/troubleshooting.md", "docs/troubleshooting.zh-CN.md"]
+        .map(|path| std::fs::read_to_string(path).unwrap());
+    same(&english, &chinese);
+}
+
+/// Two translations have the same links, but to each other, and the same shape.
+#[track_caller]
+fn same(english: &str, chinese: &str) {
+    let links = |text: &str| -> Vec<String> {
+        let links = links(text).into_iter();
+        links.filter(|link| !link.starts_with("README") && !link.contains("troubleshooting.")).collect()
+    };
+    assert_eq!(links(english), links(chinese));
+    assert_eq!(shape(english), shape(chinese));
+}
+
+/// All that is written for people.
+fn pages() -> Vec<PathBuf> {
     let mut pages = vec![PathBuf::from("README.md"), "README.zh-CN.md".into(), "CHANGELOG.md".into()];
     for folder in ["docs", "docs/decisions"] {
         let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         pages.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
     }
-    for page in pages {
+    pages
+}
+
+#[test]
+fn files_that_are_named_are_there() {
+    let folders = ["benches/", "deploy/", "docs/", "fuzz/", "scripts/", "src/", "tests/"];
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).unwrap();
+        let words = text.split(|c: char| c.is_whitespace() || "`'\"(),;:|[]#".contains(c));
+        for word in words.filter(|word| folders.iter().any(|folder| word.starts_with(folder))) {
+            // Secrets are made by who follows the page.
+            let made = word.starts_with("deploy/compose/secrets") || word.contains(['*', '$']);
+            let path = word.trim_end_matches(['.', '/']);
+            assert!(made || Path::new(path).exists(), "{}: there is no {path}", page.display());
+        }
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for page in pages() {
         let folder = page.parent().unwrap_or(Path::new(""));
         for link in links(&std::fs::read_to_string(&page).unwrap()) {
             let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));

@@ -28,7 +28,10 @@ async fn public_url(hub: &hub::Settings) -> Finding {
     let url = &hub.public_url;
     let uri: Option<Uri> = url.parse().ok();
     let Some((host, port)) = uri.as_ref().and_then(place) else {
-        return Finding::bad(format!("callbacks: {url} is no URL"), "put callbacks.public_url right");
+        return Finding::bad(
+            format!("callbacks: {url} is no URL"),
+            "set callbacks.public_url to how the SaaS reaches the listener, as in https://callbacks.example.com",
+        );
     };
     let addresses = match Name::watch(&host, port).first(DEADLINE).await {
         Ok(addresses) => addresses,

@@ -11,16 +11,18 @@ use crate::store::Settings;
 const LITTLE_BYTES: u64 = 1 << 30;
 
 pub(super) fn look(store: &Settings) -> Vec<Finding> {
-    let hint = "store.path must be a file in a folder that this user can write to";
     if store.path.is_dir() {
-        return vec![Finding::bad(format!("store: {} is a folder", store.path.display()), hint)];
+        let what = format!("store: {} is a folder", store.path.display());
+        return vec![Finding::bad(what, "store.path is the file of the index: add a name, as in gateway.db")];
     }
     let folder = folder_of(&store.path);
     let Some(standing) = folder.ancestors().map(or_here).find(|folder| folder.exists()) else {
-        return vec![Finding::bad(format!("store: {} leads nowhere", folder.display()), hint)];
+        let what = format!("store: {} leads nowhere", folder.display());
+        return vec![Finding::bad(what, "set store.path to a file in a folder that this user can write to")];
     };
     if let Err(error) = probe(standing) {
-        return vec![Finding::bad(format!("store: cannot write to {}: {error}", standing.display()), hint)];
+        let what = format!("store: cannot write to {}: {error}", standing.display());
+        return vec![Finding::bad(what, next_step(&error))];
     }
     let made = if standing == folder { "" } else { ", and will be made" };
     let mut findings =
@@ -28,6 +30,22 @@ pub(super) fn look(store: &Settings) -> Vec<Finding> {
     findings.extend(index(&store.path));
     findings.extend(room(standing, store.max_size_bytes));
     findings
+}
+
+fn next_step(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "run it as the user that the gateway runs as, and give that user the folder (chown)"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room, or put store.path on another disk: until then callbacks are refused and lost"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "put store.path on a disk that can be written to, or remount this one"
+        }
+        io::ErrorKind::NotADirectory => "a part of store.path is a file: name a folder there",
+        _ => "is the disk well (dmesg)? store.path must be in a folder that this user can write to",
+    }
 }
 
 fn folder_of(path: &Path) -> PathBuf {
