@@ -5,7 +5,9 @@ use std::panic::PanicHookInfo;
 
 use tracing::Subscriber;
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt};
 
@@ -21,7 +23,7 @@ pub const SCHEMA: &str = include_str!("log.schema.json");
 pub fn start(settings: Settings) {
     let writer: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
         Format::Text => Box::new(lines()),
-        Format::Json => Box::new(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)),
+        Format::Json => Box::new(objects(std::io::stderr)),
     };
     // Dependencies speak up from warnings on; what they have to say below that is not the operator's concern.
     let others = settings.level.min(LevelFilter::WARN);
@@ -46,7 +48,54 @@ fn tell_panic(panic: &PanicHookInfo<'_>) {
     tracing::error!(thread = thread.name(), place, error, backtrace, "a thread panicked");
 }
 
-fn lines<S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>>() -> impl Layer<S> {
+fn objects<S, W>(writer: W) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + 'static,
+{
+    fmt::layer().json().flatten_event(true).with_writer(writer)
+}
+
+fn lines<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     fmt::layer().with_ansi(colours).with_writer(std::io::stderr)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_is_a_line_as_the_schema_says() {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let subscriber = tracing_subscriber::registry().with(objects(move || writer.clone()));
+        tracing::subscriber::with_default(subscriber, || {
+            let usual = std::panic::take_hook();
+            std::panic::set_hook(Box::new(tell_panic));
+            let panicked = std::panic::catch_unwind(|| panic!("number {}", 7));
+            std::panic::set_hook(usual);
+            assert!(panicked.is_err());
+        });
+        let line: serde_json::Value = serde_json::from_slice(&kept.0.lock().unwrap()).unwrap();
+        let schema = serde_json::from_str(SCHEMA).unwrap();
+        assert!(jsonschema::is_valid(&schema, &line), "{line}");
+        assert_eq!((&line["level"], &line["error"]), (&"ERROR".into(), &"number 7".into()));
+        assert!(line["place"].as_str().unwrap().contains("log.rs"), "{line}");
+    }
 }
