@@ -11,9 +11,11 @@ use crate::net::{Origin, Scheme};
 use crate::sandbox::Fault;
 use crate::xinyao::callback::Kind;
 
+const ENDS: &str = "Exit codes: 0; 1, it went wrong; 2, the arguments or the configuration are wrong.";
+
 /// Signing gateway and callback hub in front of the Xinyao (心耀) SaaS.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(version, about, max_term_width = 100, after_help = ENDS)]
 pub(super) struct Arguments {
     /// The configuration file.
     #[arg(long, short, global = true, value_name = "FILE", default_value = "config.yaml")]
