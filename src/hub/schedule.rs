@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::RETRY_AFTER;
 use jiff::Timestamp;
-use jiff::fmt::rfc2822;
+
+use crate::net::headers;
 
 /// Longest `Retry-After` that is obeyed.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
@@ -44,20 +44,14 @@ pub fn until(now: Timestamp, then: Timestamp) -> Duration {
     Duration::try_from(then.duration_since(now)).unwrap_or_default()
 }
 
-/// How long the answer asks to be left alone (RFC 9110 §10.2.3: seconds, or a date).
+/// How long the answer asks to be left alone, as far as that is obeyed.
 pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than a number holds are a long time too.
-        Duration::from_secs(text.parse().unwrap_or(u64::MAX))
-    } else {
-        until(now, rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?)
-    };
-    Some(wait.min(LONGEST_RETRY_AFTER))
+    headers::retry_after(headers, now).map(|wait| wait.min(LONGEST_RETRY_AFTER))
 }
 
 #[cfg(test)]
 mod tests {
+    use http::header::RETRY_AFTER;
     use proptest::prelude::*;
 
     use super::*;

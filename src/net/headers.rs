@@ -1,6 +1,10 @@
-//! Which header fields pass through an intermediary, and which end here.
+//! Which header fields pass through an intermediary, and which end here; what some of them say.
+
+use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 
 /// Fields that end at each hop (RFC 9110 §7.6.1), `Connection` itself aside; `Expect` too, since the
 /// listener has answered it by the time the body is read.
@@ -29,6 +33,17 @@ pub fn strip_for_upstream(headers: &mut HeaderMap, also: fn(&HeaderName) -> bool
     strip(headers, |name| {
         FORWARDING.contains(name) || name.as_str().starts_with("x-forwarded-") || also(name)
     });
+}
+
+/// How long an answer asks to be left alone (RFC 9110 §10.2.3: seconds, or a date).
+pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than a number holds are a long time too.
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+    }
+    let until = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    Some(Duration::try_from(until.duration_since(now)).unwrap_or_default())
 }
 
 /// One pass over the names that are there is cheaper than a look-up for each that might be.
