@@ -4,15 +4,16 @@
 use std::hint::black_box;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use xinyao_gateway::net::{Networks, headers};
 use xinyao_gateway::proxy::answer_code::CodeReader;
+use xinyao_gateway::proxy::global::GlobalLimit;
 use xinyao_gateway::proxy::limits::Limits;
 use xinyao_gateway::proxy::tenant::{MultipartScan, Tenants, check_json};
-use xinyao_gateway::proxy::{Rate, RateLimit, target};
+use xinyao_gateway::proxy::{GlobalRate, Rate, RateLimit, target};
 use xinyao_gateway::xinyao::{Credential, Endpoint, Target, TargetSet};
 
 /// The chunks that a body arrives in.
@@ -52,6 +53,12 @@ fn admit(criterion: &mut Criterion) {
 fn limit(criterion: &mut Criterion) {
     let never = Rate { count: u32::MAX, per: Duration::from_secs(1), burst: u32::MAX };
     let limit = RateLimit { rate: never, endpoints: TargetSet::ALL, max_wait: Duration::ZERO };
+    let global = GlobalLimit::new(GlobalRate { rate: never, max_wait: Duration::from_secs(1) });
+    criterion.bench_function("limit, of all apps", |bencher| {
+        // As a request has it: when it began is known.
+        let now = Instant::now();
+        bencher.iter(|| black_box(&global).admit(black_box(now)));
+    });
     for count in [1, 3] {
         let limits = Limits::new(&vec![limit.clone(); count]);
         criterion.bench_function(&format!("limit, {count} apply"), |bencher| {

@@ -14,11 +14,13 @@ mod attempts;
 mod batch;
 mod body;
 mod budget;
+mod busy;
 mod call;
 mod checking;
 mod circuit;
 mod clock;
 mod gate;
+pub mod global;
 mod handle;
 mod in_flight;
 mod lane;
@@ -70,12 +72,15 @@ use crate::net::listen::Peer;
 
 pub use self::answer::Answer;
 pub use self::clock::parse_date;
+pub use self::global::GlobalStatus;
 pub use self::handle::{EgressStatus, Proxy, SourceStatus, Status, UpstreamStatus};
 pub use self::metrics::Metrics;
 pub use self::refusal::Refusal;
 pub use self::routing::target;
 pub use self::running::{AccessLog, StartError};
-pub use self::settings::{AppSettings, Checks, LimitSettings, Rate, RateLimit, Settings, UpstreamSettings};
+pub use self::settings::{
+    AppSettings, Checks, GlobalRate, LimitSettings, Priority, Rate, RateLimit, Settings, UpstreamSettings,
+};
 pub use self::team_url::{Originals, Place, TeamUrls};
 
 /// The request's way: the first line sees the call first.
@@ -87,8 +92,8 @@ fn stack() -> impl Service<Box<Call>, Response = Answered, Error = Refused, Futu
         .layer(Gate(admission::admit))
         // Target, method, right. What two readers could take for two targets ends here.
         .layer(Gate(routing::route))
-        // Before anything is read: rates, and what is under way. The permit rides in the record, which
-        // rides in the answer's body: an answer that is being streamed is still under way.
+        // Before anything is read: rates, the share of what all have, and what is under way. The permit rides in
+        // the record, which rides in the answer's body: an answer that is being streamed is still under way.
         .layer(LimitLayer)
         // Size and tenants. Small bodies are read here, before a connection is taken for them.
         .layer(BodyLayer)

@@ -7,18 +7,17 @@ use super::node::Place;
 use super::read::At;
 use super::report::Report;
 use super::schema::schema;
-use super::written::{App, File};
+use super::written::File;
 
 /// Warns of what has no effect.
 pub(super) fn warn(file: &File, report: &mut Report) {
     let schema = schema();
     let store = &file.store;
-    let mut set = vec![
+    let set = [
         row("limits.shared", &file.limits.shared),
         row("store.postgres", &store.postgres),
         row("tracing_otlp", &file.tracing_otlp),
     ];
-    file.apps.iter().for_each(|app| of_app(app, &mut set));
     for (path, shown, place) in set {
         let default = path.split('.').fold(&schema, |at, key| {
             let inside = if at["items"].is_object() { &at["items"] } else { at };
@@ -32,10 +31,6 @@ pub(super) fn warn(file: &File, report: &mut Report) {
 }
 
 type Row<'f> = (&'static str, &'f Json, Place);
-
-fn of_app<'f>(app: &'f App, set: &mut Vec<Row<'f>>) {
-    set.push(row("apps.weight", &app.weight));
-}
 
 fn row<'f, T>(path: &'static str, value: &'f At<T>) -> Row<'f> {
     (path, &value.shown, value.place)

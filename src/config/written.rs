@@ -17,7 +17,7 @@ use super::scalars::{
     Timeout, choice,
 };
 
-pub(super) use apps::{App, Checks, RateLimit};
+pub(super) use apps::{App, Checks, Priority, RateLimit};
 pub(super) use callbacks::{Callbacks, EventKind, Inbound, Outside, Strategy, Subscriber, Where};
 pub(super) use gateway::{Log, LogFormat, LogLevel, Store};
 pub(super) use special::{GlobalRate, SourceIps};
@@ -121,7 +121,8 @@ record! {
 
     /// Limits that hold for all apps.
     struct Limits {
-        /// All apps together: a rate, or `{limit, burst}`. The burst is one second's worth unless given.
+        /// All apps together: a rate, or `{limit, burst, max_wait}`. When it is short, or the SaaS answers 429 or
+        /// 503, requests wait for their turn: the apps by `weight`, `interactive` ones first.
         global: GlobalRate = "2000/s",
         /// `redis://…`: limits are shared by all replicas; empty: each process keeps its own.
         /// Has no effect yet.

@@ -7,9 +7,10 @@ use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
+use super::global::Flow;
 use super::in_flight::InFlight;
 use super::limits::Limits;
-use super::settings::{AppSettings, Checks};
+use super::settings::{AppSettings, Checks, Priority};
 use super::tenant::Tenants;
 use crate::xinyao::{Credential, Target, TargetSet};
 
@@ -38,6 +39,8 @@ pub struct App {
     pub checks: Checks,
     /// The `RateLimit-Policy` field of answers, by target.
     pub policies: [Option<HeaderValue>; Target::COUNT],
+    weight: u32,
+    priority: Option<Priority>,
     token: Option<SecretString>,
 }
 
@@ -56,6 +59,8 @@ impl App {
             limits: Arc::new(limits),
             in_flight: Arc::new(InFlight::new(settings.max_in_flight)),
             checks: settings.checks,
+            weight: settings.weight,
+            priority: settings.priority,
             token: settings.token.clone(),
         }
     }
@@ -73,6 +78,8 @@ impl App {
             limits: Arc::new(Limits::new(&[])),
             in_flight: Arc::default(),
             checks: Checks::Off,
+            weight: 1,
+            priority: None,
             token: None,
         }
     }
@@ -90,8 +97,16 @@ impl App {
             limits: Arc::clone(&self.limits),
             in_flight: Arc::clone(&self.in_flight),
             checks: self.checks,
+            weight: self.weight,
+            priority: self.priority,
             token: self.token.clone(),
         }
+    }
+
+    /// As what its requests to `target` wait for their turn.
+    pub fn flow(&self, target: Target) -> Flow {
+        let priority = self.priority.unwrap_or_else(|| Priority::of(target));
+        Flow { app: self.slot, weight: self.weight, priority }
     }
 
     /// Whether `token` is what it must show; any will do where it must show none. Takes as long for a

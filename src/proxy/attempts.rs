@@ -1,7 +1,8 @@
 //! Sends a call until it is answered, or must not be sent again.
 //!
 //! While nothing was sent, any call may be tried along the next route. Once it was sent, only those that
-//! read may be tried again, once, within the budget: a second outnum would call people twice.
+//! read may be tried again, once, within the budget, after a loss or a 429 or 503: a second outnum would call people
+//! twice.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,6 +15,7 @@ use tower::{Layer, Service};
 use super::acquire::{self, Acquired, Search};
 use super::answer::Answer;
 use super::budget::Retry;
+use super::busy;
 use super::call::{Answered, Call, Refused};
 use super::outgoing::Outgoing;
 use super::refusal::Refusal;
@@ -138,13 +140,27 @@ where
                 until,
             })
             .await;
-        let failed = match outcome {
-            Ok(sent) => return Ok(answered(sent, started)),
-            Err(failed) => failed,
+        let took = started.elapsed();
+        let failure = match outcome {
+            Ok(mut sent) => {
+                sent.call.record.upstream_took += took;
+                if !repeatable {
+                    return Ok(answered(sent));
+                }
+                match busy::another_turn(sent, until).await {
+                    Ok((again, budgeted)) => (call, retry) = (again, Some(budgeted)),
+                    Err(sent) => return Ok(answered(sent)),
+                }
+                started = Instant::now();
+                continue;
+            }
+            Err(failed) => {
+                call = failed.call;
+                failed.failure
+            }
         };
-        call = failed.call;
-        call.record.upstream_took += started.elapsed();
-        match after(&call, failed.failure, repeatable, &mut retry) {
+        call.record.upstream_took += took;
+        match after(&call, failure, repeatable, &mut retry) {
             Ok(Again::Unsent) if fresh => search.closed(route),
             // Of a kept connection nothing is to be learnt: the next one may do.
             Ok(Again::Unsent | Again::Lost) => {}
@@ -182,10 +198,9 @@ fn after(
     }
 }
 
-fn answered(sent: Sent, started: Instant) -> Answered {
+fn answered(sent: Sent) -> Answered {
     let Sent { call, response } = sent;
     let mut record = call.record;
-    record.upstream_took += started.elapsed();
     let encoding = response.headers().get(http::header::CONTENT_ENCODING);
     record.code = Some(super::answer_code::CodeReader::new(encoding));
     Answered { response, record }

@@ -10,6 +10,7 @@ use http::Response;
 use serde::Serialize;
 
 use super::Connection;
+use super::global::GlobalStatus;
 use super::metrics::{Counts, Metrics, Slots};
 use super::running::{AccessLog, Running, StartError};
 use super::settings::Settings;
@@ -129,6 +130,7 @@ impl Proxy {
         Status {
             clock_skew_seconds: running.clock.skew_seconds(),
             in_flight: running.in_flight.now(),
+            global: running.global.status(),
             egress: EgressStatus {
                 allowed_ips: running.settings.egress.allowed_ips.iter().map(ToString::to_string).collect(),
                 source_ips: sources.collect(),
@@ -147,6 +149,8 @@ pub struct Status {
     pub clock_skew_seconds: f64,
     /// Requests under way.
     pub in_flight: usize,
+    /// The limit of all apps together.
+    pub global: GlobalStatus,
     /// Where connections leave from.
     pub egress: EgressStatus,
     /// The API and the recordings.

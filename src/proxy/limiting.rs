@@ -1,13 +1,15 @@
-//! Holds a call to its app's limits: what is under way, then the rates.
+//! Holds a call to its limits: what its app has under way and the app's rates, then the limit of all apps, then what
+//! all have under way.
 
 use std::future::{Ready, ready};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, Either};
 use tower::{Layer, Service};
 
 use super::call::{Answered, Call, Refused};
+use super::global::Short;
 use super::limits::Verdict;
 use super::refusal::Refusal;
 
@@ -35,6 +37,8 @@ enum Entry {
         at: usize,
         delay: Duration,
     },
+    /// Wait for a turn.
+    Queue,
 }
 
 type Delayed = BoxFuture<'static, Result<Answered, Refused>>;
@@ -55,26 +59,29 @@ where
     fn call(&mut self, mut call: Box<Call>) -> Self::Future {
         match enter(&mut call).and_then(|()| ask(&mut call, 0)) {
             Ok(Entry::Free) => Either::Left(self.0.call(call)),
-            Ok(Entry::Wait { at, delay }) => {
-                Either::Right(Either::Left(Box::pin(wait(self.0.clone(), call, at, delay))))
-            }
+            Ok(entry) => Either::Right(Either::Left(Box::pin(wait(self.0.clone(), call, entry)))),
             Err(refusal) => Either::Right(Either::Right(ready(Err(call.refuse(refusal))))),
         }
     }
 }
 
-/// A call that is being delayed counts as under way: so there is a bound to how many are.
+/// A call that is being delayed counts as under way with its app: so there is a bound to how many are.
 fn enter(call: &mut Call) -> Result<(), Refusal> {
     let record = &mut call.record;
     if !record.app.in_flight.enter() {
         return Err(Refusal::TooManyInFlight(record.app.in_flight.max()));
     }
     record.entered.app = true;
+    Ok(())
+}
+
+/// With the gateway it does not count: those who wait would take the room of those who need not.
+fn begin(call: &mut Call) -> Result<Entry, Refusal> {
     if !call.worker.running.in_flight.enter() {
         return Err(Refusal::Overloaded);
     }
-    record.entered.gateway = true;
-    Ok(())
+    call.record.entered.gateway = true;
+    Ok(Entry::Free)
 }
 
 fn ask(call: &mut Call, from: usize) -> Result<Entry, Refusal> {
@@ -85,30 +92,46 @@ fn ask(call: &mut Call, from: usize) -> Result<Entry, Refusal> {
         Verdict::Wait { at, delay } => return Ok(Entry::Wait { at, delay }),
         Verdict::Refused { policy, retry_after } => return Err(Refusal::RateLimited { policy, retry_after }),
     }
-    match call.worker.running.global.admit() {
-        Verdict::Admitted | Verdict::Wait { .. } => Ok(Entry::Free),
-        Verdict::Refused { policy, retry_after } => Err(Refusal::RateLimited { policy, retry_after }),
-    }
+    // Until here no time has passed, unless it waited.
+    let now = if record.waited.is_zero() { record.started } else { Instant::now() };
+    if call.worker.running.global.admit(now) { begin(call) } else { Ok(Entry::Queue) }
 }
 
-async fn wait<S>(
-    mut inner: S,
-    mut call: Box<Call>,
-    mut at: usize,
-    mut delay: Duration,
-) -> Result<Answered, Refused>
+async fn wait<S>(mut inner: S, mut call: Box<Call>, mut entry: Entry) -> Result<Answered, Refused>
 where
     S: Service<Box<Call>, Response = Answered, Error = Refused>,
 {
     loop {
-        // A clock tick more, or the limit would find it a moment early.
-        delay += Duration::from_millis(1);
-        tokio::time::sleep(delay).await;
-        call.record.waited += delay;
-        match ask(&mut call, at) {
-            Ok(Entry::Free) => return inner.call(call).await,
-            Ok(Entry::Wait { at: next, delay: further }) => (at, delay) = (next, further),
+        let next = match entry {
+            Entry::Free => return inner.call(call).await,
+            Entry::Wait { at, delay } => {
+                // A clock tick more, or the limit would find it a moment early.
+                let delay = delay + Duration::from_millis(1);
+                tokio::time::sleep(delay).await;
+                call.record.waited += delay;
+                ask(&mut call, at)
+            }
+            Entry::Queue => queue(&mut call).await,
+        };
+        entry = match next {
+            Ok(next) => next,
             Err(refusal) => return Err(call.refuse(refusal)),
-        }
+        };
+    }
+}
+
+async fn queue(call: &mut Call) -> Result<Entry, Refusal> {
+    let target = call.record.target.ok_or(Refusal::UnknownEndpoint)?;
+    let since = Instant::now();
+    let turn = call.worker.running.global.wait(call.record.app.flow(target)).await;
+    call.record.waited += since.elapsed();
+    turn?;
+    begin(call)
+}
+
+impl From<Short> for Refusal {
+    fn from(Short { retry_after, slowed }: Short) -> Self {
+        let policy = if slowed { "global, lowered as the upstream answers 429 or 503," } else { "global" };
+        Self::RateLimited { policy: policy.into(), retry_after }
     }
 }

@@ -192,24 +192,6 @@ impl Limits {
     }
 }
 
-/// The one limit of all apps together.
-pub struct GlobalLimit(Limit);
-
-impl GlobalLimit {
-    /// As configured.
-    pub fn new(rate: Rate) -> Self {
-        Self(Limit::new("global".into(), rate, TargetSet::ALL, Duration::ZERO))
-    }
-
-    /// Lets one more in, or says when.
-    pub fn admit(&self) -> Verdict {
-        match self.0.ask() {
-            Said::Admitted(_) => Verdict::Admitted,
-            Said::NotFor(retry_after) => Verdict::Refused { policy: self.0.name.clone(), retry_after },
-        }
-    }
-}
-
 fn name(targets: TargetSet) -> String {
     if targets == TargetSet::ALL {
         return "all".into();

@@ -219,6 +219,10 @@ pub enum Gauge {
     Connections,
     /// `xinyao_in_flight`
     InFlight,
+    /// `xinyao_waiting`
+    Waiting,
+    /// `xinyao_global_rate`
+    GlobalRate,
     /// `xinyao_clock_skew_seconds`
     ClockSkew,
     /// `xinyao_upstream_circuits_open`
@@ -228,9 +232,11 @@ pub enum Gauge {
 }
 
 impl Gauge {
-    const ALL: [(Self, &'static str, &'static str); 5] = [
+    const ALL: [(Self, &'static str, &'static str); 7] = [
         (Self::Connections, "xinyao_upstream_connections", "Connections to the upstream"),
         (Self::InFlight, "xinyao_in_flight", "Requests under way, answers being streamed included"),
+        (Self::Waiting, "xinyao_waiting", "Requests that wait for their turn"),
+        (Self::GlobalRate, "xinyao_global_rate", "Requests by the second that all apps together may send"),
         (
             Self::ClockSkew,
             "xinyao_clock_skew_seconds",

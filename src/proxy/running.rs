@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::app::App;
 use super::budget::Budget;
 use super::clock::Clock;
+use super::global::GlobalLimit;
 use super::in_flight::InFlight;
-use super::limits::GlobalLimit;
 use super::metrics::{Gauge, Reading, Slots};
 use super::numbers;
 use super::outgoing::Room;
-use super::settings::Settings;
+use super::settings::{Priority, Settings};
 use super::source::Sources;
 use super::team_url::TeamUrls;
 use super::upstream::{BadOrigin, Upstream};
@@ -159,6 +159,22 @@ impl Running {
             labels: vec![("app", app.name.clone())],
             value: app.in_flight.now() as f64,
         }));
+        for (app, priority) in self.apps.iter().flat_map(|app| Priority::ALL.map(|priority| (app, priority)))
+        {
+            readings.push(Reading {
+                metric: Gauge::Waiting,
+                labels: vec![("app", app.name.clone()), ("priority", priority.name().to_owned())],
+                value: self.global.waiting(app.slot, priority) as f64,
+            });
+        }
+        let global = self.global.status();
+        readings.extend([("configured", global.configured), ("allowed", global.allowed)].map(
+            |(kind, value)| Reading {
+                metric: Gauge::GlobalRate,
+                labels: vec![("kind", kind.to_owned())],
+                value,
+            },
+        ));
         readings.extend([("api", &self.api), ("recordings", &self.recordings)].map(|(name, upstream)| {
             Reading {
                 metric: Gauge::OpenCircuits,

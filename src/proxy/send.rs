@@ -14,6 +14,7 @@ use tower::{Layer, Service};
 use super::acquire::Acquired;
 use super::answer::Answer;
 use super::attempts::{Attempt, Failed, Failure, Sent};
+use super::busy;
 use super::call::Call;
 use super::clock::Change;
 use super::lane::{Http1, Http2, Lane, Patience, SendError};
@@ -97,6 +98,7 @@ async fn send(attempt: Attempt) -> Result<Sent, Failed> {
         Ok(mut response) => {
             ticket.succeeded();
             observe_clock(&response, &call.worker, &way, started);
+            busy::observe(&response, &call.worker, &way, started);
             headers::strip_hop_by_hop(response.headers_mut());
             let pause = call.worker.running.settings.limits.body_idle_timeout;
             return Ok(Sent { call, response: response.map(|answer| answer.pausing_at_most(pause)) });

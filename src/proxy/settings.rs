@@ -66,6 +66,32 @@ pub struct AppSettings {
     pub outnum_duplicate_window: Duration,
     /// What is done about requests that the SaaS would refuse.
     pub checks: Checks,
+    /// Its share of [`LimitSettings::global`] beside the others' weights, when that is short; at least 1.
+    pub weight: u32,
+    /// Who goes first then; none: as each of its requests has it.
+    pub priority: Option<Priority>,
+}
+
+/// Who goes first when there is not enough for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// Somebody waits for the answer.
+    Interactive,
+    /// It can wait.
+    Batch,
+}
+
+impl Priority {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Interactive, Self::Batch];
+
+    /// Its name, in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Interactive => "interactive",
+            Self::Batch => "batch",
+        }
+    }
 }
 
 /// What is done about requests that are not as the document asks for them.
@@ -101,11 +127,20 @@ pub struct Rate {
     pub burst: u32,
 }
 
+/// What all apps together may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GlobalRate {
+    /// Sustained rate and burst.
+    pub rate: Rate,
+    /// How long a request may wait for its turn.
+    pub max_wait: Duration,
+}
+
 /// What holds for all apps.
 #[derive(Debug, Clone)]
 pub struct LimitSettings {
     /// All apps together.
-    pub global: Rate,
+    pub global: GlobalRate,
     /// Largest body, bytes.
     pub max_body_bytes: u64,
     /// Longest pause between two parts of a body.

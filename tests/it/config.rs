@@ -121,7 +121,7 @@ error: unknown key `endpoint`; did you mean `endpoints`?
 6 |     endpoint: [\"*\"]
   |     ^^^^^^^^
   = help: known here: name, networks, token, credential, app_ids, endpoints, rate_limits, max_in_flight, checks, \
-outnum_duplicate_window, weight";
+outnum_duplicate_window, weight, priority";
     assert_eq!(found.to_string(), expected);
 }
 
@@ -424,7 +424,7 @@ fn who_may_be_reached_needs_a_secret() {
 #[test]
 fn a_rate_brings_its_own_burst() {
     let global =
-        |text: &str| parse(&format!("limits: {{global: {text}}}")).unwrap().config.proxy.limits.global;
+        |text: &str| parse(&format!("limits: {{global: {text}}}")).unwrap().config.proxy.limits.global.rate;
     for (text, burst) in [("2000/s", 2000), ("600/m", 10), ("6/m", 1), ("{limit: 6/m, burst: 9}", 9)] {
         assert_eq!(global(text).burst, burst, "{text}");
     }

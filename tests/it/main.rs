@@ -19,6 +19,7 @@ mod doctor;
 mod documents;
 mod durability;
 mod egress;
+mod fair_share;
 mod first_hour;
 mod framing;
 mod inbound;

@@ -354,6 +354,15 @@ fn status() -> Value {
                 "description": "The SaaS's clock less this host's.",
             },
             "in_flight": { "type": "integer", "description": "Requests under way." },
+            "global": {
+                "type": "object",
+                "description": "What all apps together may send; less is allowed while the SaaS answers 429 or 503.",
+                "properties": {
+                    "configured_per_second": { "type": "number" },
+                    "allowed_per_second": { "type": "number" },
+                    "waiting": { "type": "integer", "description": "Requests that wait for their turn." },
+                },
+            },
             "egress": {
                 "type": "object",
                 "description": "The whitelisted addresses, and those that connections leave from.",

@@ -17,6 +17,14 @@ pub(super) fn status(status: &Value) -> String {
         let error = upstream["dns_error"].as_str().map(|error| format!(" ({error})"));
         text += &format!("upstream {} {health}{}\n", plain(&upstream["url"]), error.unwrap_or_default());
     }
+    let global = &status["global"];
+    let [configured, allowed] =
+        ["configured_per_second", "allowed_per_second"].map(|key| global[key].as_f64());
+    if allowed < configured || global["waiting"].as_u64() > Some(0) {
+        let rate = allowed.unwrap_or_default();
+        text += &format!("limits   {rate:.1} requests/s go out at most, {} wait", plain(&global["waiting"]));
+        text += if allowed < configured { ": the SaaS answers 429 or 503\n" } else { "\n" };
+    }
     let (backlog, store) = (&status["backlog"], &status["store"]);
     if backlog.is_object() {
         text += &format!(

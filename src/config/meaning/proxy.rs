@@ -9,7 +9,7 @@ use super::{egress, listen, networks, unique};
 use crate::config::read::{At, Named, nearest};
 use crate::config::report::Report;
 use crate::config::scalars::{Count, EndpointName, Rate};
-use crate::config::written::{App, Checks, Credential, File, Limits, RateLimit, Upstream};
+use crate::config::written::{App, Checks, Credential, File, Limits, Priority, RateLimit, Upstream};
 use crate::proxy;
 use crate::xinyao::{self, Target, TargetSet};
 
@@ -44,7 +44,10 @@ fn upstream(written: &Upstream) -> proxy::UpstreamSettings {
 
 fn limits(written: &Limits) -> proxy::LimitSettings {
     proxy::LimitSettings {
-        global: rate(written.global.rate, written.global.burst),
+        global: proxy::GlobalRate {
+            rate: rate(written.global.rate, written.global.burst),
+            max_wait: written.global.max_wait,
+        },
         max_body_bytes: written.max_body.0,
         body_idle_timeout: written.body_idle_timeout.0,
     }
@@ -102,6 +105,11 @@ fn app(written: &App, credentials: &Named<Credential>, report: &mut Report) -> p
             Checks::Report => proxy::Checks::Report,
             Checks::Enforce => proxy::Checks::Enforce,
         },
+        weight: written.weight.0,
+        priority: written.priority.map(|priority| match priority {
+            Priority::Interactive => proxy::Priority::Interactive,
+            Priority::Batch => proxy::Priority::Batch,
+        }),
     }
 }
 

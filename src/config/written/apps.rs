@@ -34,8 +34,12 @@ record! {
         /// How long an outnum of the same task and the same numbers is refused, so that nobody is called twice,
         /// unless it has an `Idempotency-Key` or `X-Gateway-Force: true`; `0s`: not at all, at most `24h`.
         outnum_duplicate_window: Duration = "10m",
-        /// Its share of `limits.global` when that is short. Has no effect yet.
+        /// Its share of `limits.global` when that is short, beside the weights of the other apps that want more
+        /// than there is.
         weight: Count = "1",
+        /// Who goes first when `limits.global` is short: `interactive` before `batch`, to which a fifth is left. Empty:
+        /// `addtask` and `outnum` are `batch`, all else is `interactive`.
+        priority: Option<Priority> = "",
     }
 
     /// A rate limit of an app (GCRA).
@@ -52,6 +56,14 @@ record! {
 }
 
 choice! {
+    /// Who goes first when there is not enough.
+    "priority" enum Priority {
+        /// Before batch.
+        Interactive = "interactive",
+        /// After interactive.
+        Batch = "batch",
+    }
+
     /// What is done about requests that the SaaS would refuse.
     "kind of checking" enum Checks {
         /// Nothing.

@@ -1,6 +1,7 @@
 //! Values that may be written in more than one form.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
@@ -49,35 +50,42 @@ impl Value for SourceIps {
 }
 
 record! {
-    /// A rate with its burst.
+    /// A rate with its burst, and how long who is over it may wait.
     struct RateAndBurst {
         /// The sustained rate.
         limit: Rate,
         /// How many at once; unless given, one second's worth, at least 1.
         burst: Option<Count> = "",
+        /// How long a request may wait for its turn before it is refused; `0s`: not at all.
+        max_wait: Duration = "1s",
     }
 }
 
-/// A rate, or a rate with its burst.
+/// How long a request waits where only the rate is written.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+
+/// A rate, or a rate with its burst and wait.
 #[derive(Debug, Clone, Default)]
 pub(in crate::config) struct GlobalRate {
     /// The sustained rate.
     pub(in crate::config) rate: Rate,
     /// How many at once.
     pub(in crate::config) burst: Option<Count>,
+    /// How long a request may wait.
+    pub(in crate::config) max_wait: Duration,
 }
 
 impl Value for GlobalRate {
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<(Self, Json)> {
         if let Content::Map(_) = &node.content {
             let (both, shown) = RateAndBurst::read(node, reader)?;
-            return Some((Self { rate: *both.limit, burst: *both.burst }, shown));
+            return Some((Self { rate: *both.limit, burst: *both.burst, max_wait: *both.max_wait }, shown));
         }
         let (rate, shown) = Rate::read(node, reader)?;
-        Some((Self { rate, burst: None }, shown))
+        Some((Self { rate, burst: None, max_wait: MAX_WAIT }, shown))
     }
 
     fn schema() -> Json {
-        json!({"title": "a rate, or {limit, burst}", "anyOf": [Rate::schema(), RateAndBurst::schema()]})
+        json!({"title": "a rate, or {limit, burst, max_wait}", "anyOf": [Rate::schema(), RateAndBurst::schema()]})
     }
 }
