@@ -35,13 +35,14 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How often it is counted which batches are quiet, and looked at shards.
 const REFRESH: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_secs(1);
-/// Most events, and most bytes, of one entry.
-const MAX_EVENTS: usize = 16_384;
-const MAX_BYTES: usize = 32 << 20;
+/// Most events, and most bytes, of one entry: they are in memory meanwhile, and deliveries wait for it.
+const MAX_EVENTS: usize = 1024;
+const MAX_BYTES: usize = 2 << 20;
 /// After so many events that tell nothing of a batch it is written down how far it has come.
 const MAX_UNWRITTEN: u64 = 10_000;
-/// Most calls and numbers of batches that are kept at hand, with what each batch takes beside.
-const MAX_AT_HAND: usize = 2_000_000;
+/// Most calls and numbers of batches that are kept at hand, with what each batch takes beside: some 15 MiB. The
+/// largest batch has 300,000; what is not at hand is read again when a record of it comes.
+const MAX_AT_HAND: usize = 500_000;
 
 /// How many batches are quiet, as of a moment ago.
 #[derive(Debug, Default)]

@@ -35,7 +35,9 @@ pub(super) fn find_missing(store: &Arc<dyn Store>) -> Arc<FindMissing> {
 impl Ledger {
     /// Begins to follow the log.
     pub(super) fn start(store: &Arc<dyn Store>) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // Each thread that reads for it has memory of its own, and it has no use for many.
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().max_blocking_threads(2).enable_all().build()?;
         let (cut, cut_off) = oneshot::channel::<()>();
         let figures = Arc::<Figures>::default();
         let following = ledger::follow(Arc::clone(store), Arc::clone(&figures));

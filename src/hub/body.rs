@@ -15,6 +15,9 @@ use super::refusal::Refusal;
 const MIN_ROOM: u64 = 64 << 20;
 /// How many of the largest bodies may be under way.
 const LARGEST: u64 = 8;
+/// Up to there a body is copied out of the connection's buffer: that is several times as large, and would last as
+/// long as the body.
+const SMALL: usize = 64 << 10;
 
 /// The room for bodies that are being read, or wait to be kept. It is taken up as they come, not as they are
 /// announced: who announces much and sends nothing takes nothing.
@@ -69,7 +72,6 @@ impl Room {
                 None => share = Some(part),
                 Some(share) => share.merge(part),
             }
-            // Nearly always there is one part, which needs no copy.
             if first.is_empty() && rest.is_empty() {
                 first = data;
             } else {
@@ -77,7 +79,12 @@ impl Room {
                 rest.extend_from_slice(&data);
             }
         }
-        Ok(Whole { bytes: if rest.is_empty() { first } else { rest.freeze() }, share })
+        let bytes = match rest.is_empty() {
+            true if first.len() <= SMALL => Bytes::copy_from_slice(&first),
+            true => first,
+            false => rest.freeze(),
+        };
+        Ok(Whole { bytes, share })
     }
 
     fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {

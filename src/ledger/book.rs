@@ -16,7 +16,7 @@ const MAX_DEGREE: usize = 64;
 const MAX_DEGREES: usize = 64;
 
 /// What a batch takes without calls, in calls: its names, and its place among the others.
-const SIZE: usize = 16;
+const SIZE: usize = 32;
 
 /// A state that is told as no number.
 const NO_STATE: i64 = i64::MIN;
