@@ -7,6 +7,7 @@
 mod error;
 mod http_proxy;
 mod roots;
+mod sessions;
 mod socks;
 mod source;
 mod stream;

@@ -12,13 +12,12 @@ use tokio_rustls::rustls::{
     self, AlertDescription, CertificateError, ClientConfig, InvalidMessage, RootCertStore,
 };
 
+use super::sessions::Sessions;
 use super::{ConnectError, Connected, EgressError, Protocol, Stream};
 use crate::net::Http2;
 
 const HTTP_2: &[u8] = b"h2";
 const HTTP_1: &[u8] = b"http/1.1";
-/// Servers whose sessions are remembered, so that the next handshake is a short one.
-const RESUMABLE: usize = 64;
 
 pub(super) fn connector(roots: RootCertStore, http2: Http2) -> Result<TlsConnector, EgressError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -31,7 +30,7 @@ pub(super) fn connector(roots: RootCertStore, http2: Http2) -> Result<TlsConnect
         Http2::Auto => vec![HTTP_2.to_vec(), HTTP_1.to_vec()],
         Http2::Never => vec![HTTP_1.to_vec()],
     };
-    config.resumption = Resumption::in_memory_sessions(RESUMABLE);
+    config.resumption = Resumption::store(Arc::new(Sessions::new()));
     // Early data can be replayed, and a replayed call is a second call.
     config.enable_early_data = false;
     Ok(TlsConnector::from(Arc::new(config)))

@@ -5,9 +5,9 @@ use std::io::Write;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::NamedTempFile;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio_rustls::rustls::{HandshakeKind, ServerConfig};
 
 use super::*;
 
@@ -95,6 +95,23 @@ async fn the_protocol_is_what_alpn_chose() {
         let Stream::Tls(tls) = &made.stream else { panic!("in the clear") };
         let chosen = if protocol == Protocol::Http2 { b"h2".as_slice() } else { b"http/1.1" };
         assert_eq!(tls.get_ref().1.alpn_protocol(), Some(chosen));
+    }
+}
+
+#[tokio::test]
+async fn connections_made_at_once_have_short_handshakes_with_a_server_met_before() {
+    let authority = Authority::new("ours");
+    let connector = believing(&authority.file(), Http2::Auto);
+    let acceptor = authority.acceptor(&["api.test"], &[]);
+    for _ in 0..30 {
+        let mut made = meet(&connector, acceptor.clone(), "api.test").await.unwrap();
+        // Tickets come with what is read.
+        made.stream.read_to_string(&mut String::new()).await.unwrap();
+    }
+    let at_once = (0..30).map(|_| meet(&connector, acceptor.clone(), "api.test"));
+    for made in futures_util::future::join_all(at_once).await {
+        let Stream::Tls(stream) = made.unwrap().stream else { panic!() };
+        assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Resumed));
     }
 }
 
