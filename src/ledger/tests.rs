@@ -94,7 +94,7 @@ async fn a_batch_adds_up_however_often_it_is_told() {
 #[test]
 fn the_batches_heard_of_last_stay_at_hand() {
     let start = LedgerStart { next: Seq(1), key: LedgerKey([0; 32]) };
-    let mut shard = Shard { max_at_hand: 320, ..Shard::begin(start, Seq(1)) };
+    let mut shard = Shard { max_at_hand: 20 * Book::default().size(), ..Shard::begin(start, Seq(1)) };
     let name = |number: u64| -> Name { ("crm".into(), number.to_string()) };
     let heard = |touched| {
         let mut book = Book::default();
