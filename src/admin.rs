@@ -4,9 +4,12 @@
 //! | --- | --- | --- |
 //! | `GET /healthz` | 200 while the process lives | no |
 //! | `GET /readyz` | 200 while it can take requests, JSON per check | no |
+//! | `GET /`, `/console/…` | the console; what it shows comes from the calls below | no |
 //! | `GET /metrics` | metrics, as Prometheus text or OpenMetrics | yes |
 //! | `GET /openapi.json` | this API, and the SaaS's endpoints as the proxy listener serves them | yes |
 //! | `GET /api/v1/status` | how things stand | yes |
+//! | `GET /api/v1/history` | the last hour in samples | yes |
+//! | `GET /api/v1/apps` | who may call, and how much of their limits is used | yes |
 //! | `GET /api/v1/config` | the running configuration, secrets as `***` | yes |
 //! | `GET /api/v1/subscribers` | each with its state and its figures | yes |
 //! | `POST /api/v1/subscribers/{name}/pause`, `/resume` | no deliveries; deliveries again | yes |
@@ -29,10 +32,12 @@
 
 mod asked;
 mod batches;
+mod console;
 mod cursor;
 mod dead_letters;
 mod events;
 mod exposition;
+mod history;
 pub mod openapi;
 mod operations;
 mod problem;
@@ -58,6 +63,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
+pub use self::history::{Complaint, History, Reading, STEP};
 pub use self::operations::{FindMissing, Operations, Sample, Standing, Subscribers};
 pub use self::problem::Problem;
 pub use self::settings::Settings;
@@ -70,6 +76,10 @@ pub struct Views {
     pub status: Box<dyn Fn() -> Value + Send + Sync>,
     /// What must hold for requests to be taken.
     pub checks: Box<dyn Fn() -> Vec<Check> + Send + Sync>,
+    /// Apps, and how much of their limits is used.
+    pub apps: Box<dyn Fn() -> Value + Send + Sync>,
+    /// The last hour.
+    pub history: Arc<History>,
     /// The running configuration, secrets as `***`.
     pub config: Box<dyn Fn() -> Value + Send + Sync>,
     /// The OpenAPI document.
@@ -106,13 +116,16 @@ pub fn router(views: Views, token: Option<SecretString>) -> Router {
         .route("/metrics", get(metrics))
         .route("/openapi.json", get(openapi))
         .route("/api/v1/status", get(status))
+        .route("/api/v1/apps", get(apps))
         .route("/api/v1/config", get(config))
         .merge(operations)
+        .merge(history::routes().with_state(Arc::clone(&views.history)))
         .route_layer(middleware::from_fn(same_site))
         .route_layer(middleware::from_fn_with_state(token.map(Arc::new), authorize));
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .merge(console::routes())
         .merge(guarded)
         .fallback(|| async { Problem::not_found("there is nothing at this path") })
         .method_not_allowed_fallback(|| async {
@@ -155,6 +168,10 @@ async fn status(State(views): State<Arc<Views>>) -> Json<Value> {
         }
     }
     Json(status)
+}
+
+async fn apps(State(views): State<Arc<Views>>) -> Json<Value> {
+    Json((views.apps)())
 }
 
 async fn config(State(views): State<Arc<Views>>) -> Json<Value> {

@@ -2,6 +2,7 @@
 
 mod admin;
 mod figures;
+mod history;
 mod hub;
 mod ledger;
 mod store;

@@ -50,13 +50,20 @@ pub struct Figures {
     quiet: AtomicU64,
 }
 
+impl Figures {
+    /// How many batches are quiet.
+    pub fn quiet(&self) -> u64 {
+        self.quiet.load(Ordering::Relaxed)
+    }
+}
+
 /// [`Figures`], for a scrape.
 #[derive(Debug)]
 pub struct Metrics(pub Arc<Figures>);
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let gauge = ConstGauge::new(self.0.quiet.load(Ordering::Relaxed));
+        let gauge = ConstGauge::new(self.0.quiet());
         let help = "Batches that lack numbers, and of which nothing was heard for an hour";
         let metric = encoder.encode_descriptor("xinyao_batches_quiet", help, None, gauge.metric_type())?;
         gauge.encode(metric)

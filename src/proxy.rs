@@ -37,6 +37,7 @@ mod routing;
 mod running;
 mod send;
 mod settings;
+mod shown;
 mod source;
 mod team_url;
 pub mod tenant;
@@ -74,13 +75,15 @@ pub use self::answer::Answer;
 pub use self::clock::parse_date;
 pub use self::global::GlobalStatus;
 pub use self::handle::{EgressStatus, Proxy, SourceStatus, Status, UpstreamStatus};
-pub use self::metrics::Metrics;
+pub use self::limits::LimitStatus;
+pub use self::metrics::{Endings, Errors, Metrics, Traffic};
 pub use self::refusal::Refusal;
 pub use self::routing::target;
 pub use self::running::{AccessLog, StartError};
 pub use self::settings::{
     AppSettings, Checks, GlobalRate, LimitSettings, Priority, Rate, RateLimit, Settings, UpstreamSettings,
 };
+pub use self::shown::{AppStatus, AppsStatus};
 pub use self::team_url::{Originals, Place, TeamUrls};
 
 /// The request's way: the first line sees the call first.

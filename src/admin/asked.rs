@@ -103,6 +103,20 @@ impl EventsAsked {
     }
 }
 
+/// `GET /api/v1/history?…`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HistoryAsked {
+    since: Option<String>,
+}
+
+impl HistoryAsked {
+    /// From when on.
+    pub(super) fn meant(self) -> Result<Option<Timestamp>, Problem> {
+        time("since", given(self.since))
+    }
+}
+
 /// `GET /api/v1/dead-letters?…`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]

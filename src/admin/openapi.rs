@@ -6,6 +6,7 @@
 
 mod endpoints;
 mod fields;
+mod figures;
 mod operators;
 mod refusals;
 mod shapes;

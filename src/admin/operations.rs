@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Problem;
@@ -71,6 +72,8 @@ pub struct Standing {
     pub state: &'static str,
     /// Deliveries under way.
     pub in_flight: usize,
+    /// When the last attempt was that failed since the process began, and what was wrong.
+    pub last_error: Option<(Timestamp, String)>,
 }
 
 /// What a subscriber answered to a sample.

@@ -121,6 +121,7 @@ impl Operations {
         standing: Option<&Standing>,
         figures: Option<&SubscriberFigures>,
     ) -> Value {
+        let last_error = standing.and_then(|one| one.last_error.as_ref());
         let count = |of: fn(&SubscriberFigures) -> u64| figures.map_or(0, of);
         json!({
             "name": name,
@@ -134,6 +135,8 @@ impl Operations {
             "dead": count(|figures| figures.dead),
             "expired": count(|figures| figures.expired),
             "in_flight": standing.map_or(0, |one| one.in_flight),
+            "last_error": self.masked(last_error.map(|(_, error)| error.as_str())),
+            "last_error_at": last_error.map(|(at, _)| at.to_string()),
         })
     }
 

@@ -11,9 +11,10 @@ use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
 use super::figures::{self, Checks, Figures};
+use super::history::Gauges;
 use super::subscribers::Served;
 use super::team_urls::Addresses;
-use crate::admin::{self, Check, Operations, Problem, Views};
+use crate::admin::{self, Check, History, Operations, Problem, Views};
 use crate::hub;
 use crate::hub::dispatch::{self, Dispatch};
 use crate::ledger;
@@ -59,15 +60,23 @@ pub(super) async fn serve(
     };
     let figures = Arc::new(Figures::of(parts.store_path.clone()));
     let keeping = figures.keep(Arc::clone(&parts.store));
-    let router = admin::router(views(parts, &figures), settings.token);
+    let gauges = Gauges {
+        proxy: Arc::clone(&parts.proxy),
+        counts: parts.proxy.metrics(),
+        hub: parts.hub.clone(),
+        dispatch: Arc::clone(&parts.dispatch),
+    };
+    let history = Arc::new(History::new(gauges.read(), Instant::now()));
+    let router = admin::router(views(parts, &figures, Arc::clone(&history)), settings.token);
     let service = move |_| TowerToHyperService::new(router.clone());
     tokio::select! {
         () = listen::serve(listener, &listen, reject, service, drain) => {}
         () = keeping => {}
+        () = gauges.keep(history) => {}
     }
 }
 
-fn views(parts: Parts, figures: &Arc<Figures>) -> Views {
+fn views(parts: Parts, figures: &Arc<Figures>, history: Arc<History>) -> Views {
     let checks: Checks = {
         let (store, draining) = (Arc::clone(&parts.store), parts.draining.clone());
         Arc::new(move || checks(&*store, &draining))
@@ -76,7 +85,7 @@ fn views(parts: Parts, figures: &Arc<Figures>) -> Views {
     metrics.register_collector(Box::new(parts.proxy.metrics()));
     metrics.register_collector(Box::new(Process::new()));
     metrics.register_collector(Box::new(parts.hub));
-    metrics.register_collector(Box::new(ledger::Metrics(parts.batches)));
+    metrics.register_collector(Box::new(ledger::Metrics(Arc::clone(&parts.batches))));
     metrics.register_collector(Box::new(dispatch::Metrics(Arc::clone(&parts.dispatch))));
     if let Some(commits) = parts.commits {
         metrics.register_collector(commits);
@@ -85,7 +94,8 @@ fn views(parts: Parts, figures: &Arc<Figures>) -> Views {
         figures: Arc::clone(figures),
         checks: Arc::clone(&checks),
     }));
-    let Parts { proxy, store, config, started, .. } = parts;
+    let (apps, counts) = (Arc::clone(&parts.proxy), parts.proxy.metrics());
+    let Parts { proxy, store, config, started, batches, .. } = parts;
     let operations = Operations {
         query: Arc::clone(&store) as _,
         operate: Arc::clone(&store) as _,
@@ -103,6 +113,7 @@ fn views(parts: Parts, figures: &Arc<Figures>) -> Views {
                 "version": env!("CARGO_PKG_VERSION"),
                 "uptime_seconds": started.elapsed().as_secs(),
                 "config": { "outcome": "ok" },
+                "batches": { "quiet": batches.quiet() },
             });
             if let (Some(status), Ok(Value::Object(proxy))) =
                 (status.as_object_mut(), serde_json::to_value(proxy.status()))
@@ -112,6 +123,8 @@ fn views(parts: Parts, figures: &Arc<Figures>) -> Views {
             status
         }),
         checks: Box::new(move || checks()),
+        apps: Box::new(move || json!(apps.apps(&counts))),
+        history,
         config: Box::new(move || config.clone()),
         openapi: admin::openapi::document(),
         operations: Some(operations),

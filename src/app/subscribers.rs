@@ -21,8 +21,13 @@ impl Subscribers for Served {
     fn standing(&self) -> Vec<Standing> {
         let one = |configured: &SubscriberSettings| {
             let standing = self.dispatch.standing(&configured.name)?;
-            let (state, in_flight) = (standing.state.name(), standing.in_flight);
-            Some(Standing { name: configured.name.clone(), url: configured.url.clone(), state, in_flight })
+            Some(Standing {
+                name: configured.name.clone(),
+                url: configured.url.clone(),
+                state: standing.state.name(),
+                in_flight: standing.in_flight,
+                last_error: standing.last_error.map(|failure| (failure.at, failure.error)),
+            })
         };
         self.addresses.subscribers().iter().filter_map(one).collect()
     }

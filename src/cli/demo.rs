@@ -157,6 +157,7 @@ impl Play<'_> {
     fn look_on(&self) -> Result<(), Failed> {
         self.title("What to look at next")?;
         let admin = self.stage.admin();
+        say(format!("the console    {}", self.link(format!("http://{admin}/"))))?;
         say(format!("how it fares   {}", self.link(format!("http://{admin}/api/v1/status"))))?;
         say(format!("events         {}", self.link(format!("http://{admin}/api/v1/events?limit=3"))))?;
         say(format!("metrics        {}", self.link(format!("http://{admin}/metrics"))))?;

@@ -27,7 +27,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 pub use self::metrics::Metrics;
 pub use self::sample::Sampled;
 use self::shown::Shown;
-pub use self::shown::State;
+pub use self::shown::{Failure, State};
 use self::subscriber::{Rooms, Served, Subscriber};
 use super::deliver::{Courier, Unusable};
 use super::filter::Filter;
@@ -74,12 +74,27 @@ struct Running {
 }
 
 /// How a subscriber's deliveries stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// Whether they go on.
     pub state: State,
     /// Deliveries under way.
     pub in_flight: usize,
+    /// The last attempt that failed since the process began.
+    pub last_error: Option<Failure>,
+}
+
+/// All subscribers together, by the last [`refresh`](Dispatch::refresh).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Deliveries done.
+    pub delivered: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Deliveries not yet done.
+    pub backlog: u64,
+    /// Deliveries given up.
+    pub dead: u64,
 }
 
 /// A subscriber that can't be served as configured.
@@ -169,7 +184,7 @@ impl Dispatch {
     pub fn standing(&self, subscriber: &str) -> Option<Standing> {
         let running = self.running();
         let shown = &running.get(subscriber)?.shown;
-        Some(Standing { state: shown.state(), in_flight: shown.in_flight() })
+        Some(Standing { state: shown.state(), in_flight: shown.in_flight(), last_error: shown.last_error() })
     }
 
     /// Where a subscriber's events go; `None` when it is not configured.
@@ -186,6 +201,17 @@ impl Dispatch {
     pub fn backlog(&self, figures: &SubscriberFigures) -> u64 {
         let ahead = figures.ahead.iter().filter(|(app, kind, _)| self.wants(&figures.name, app, *kind));
         ahead.map(|(_, _, events)| events).sum::<u64>() + figures.retrying + figures.replaying
+    }
+
+    /// What all subscribers together have got and have still to get.
+    pub fn totals(&self) -> Totals {
+        let figures = self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        figures.iter().fold(Totals::default(), |sum, known| Totals {
+            delivered: sum.delivered + known.delivered,
+            failed: sum.failed + known.failed,
+            backlog: sum.backlog + self.backlog(known),
+            dead: sum.dead + known.dead,
+        })
     }
 
     /// Reads the figures that [`Metrics`] shows.

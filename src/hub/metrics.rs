@@ -77,6 +77,19 @@ impl Metrics {
     }
 }
 
+impl Metrics {
+    /// How many callbacks were acknowledged or answered, and how many were not.
+    pub fn totals(&self) -> (u64, u64) {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.callbacks.iter().fold((0, 0), |(taken, not), ((_, _, outcome), count)| match outcome {
+            Outcome::Accepted | Outcome::Duplicate | Outcome::Answered(_) => (taken + count, not),
+            Outcome::Rejected(_) | Outcome::ClientGone => (taken, not + count),
+            // Its query is counted.
+            Outcome::CopyLost => (taken, not),
+        })
+    }
+}
+
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);

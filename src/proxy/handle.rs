@@ -106,6 +106,11 @@ impl Proxy {
         }
     }
 
+    /// What runs at present.
+    pub(super) fn running(&self) -> Arc<Running> {
+        self.running.load_full()
+    }
+
     /// Counts and gauges, for a scrape.
     pub fn metrics(self: &Arc<Self>) -> Metrics {
         let proxy = Arc::clone(self);

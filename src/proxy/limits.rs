@@ -1,5 +1,7 @@
 //! Rate limits of one app: GCRA, several at once, narrowest first, each able to delay before it refuses.
 
+mod shown;
+
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +15,8 @@ use http::HeaderValue;
 
 use super::settings::{Rate, RateLimit};
 use crate::xinyao::{Target, TargetSet};
+
+pub use self::shown::{LimitStatus, names};
 
 type Governor = RateLimiter<NotKeyed, Shared, DefaultClock, StateInformationMiddleware>;
 

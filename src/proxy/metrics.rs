@@ -1,5 +1,7 @@
 //! What is counted. Each worker counts by itself; a scrape adds the workers up.
 
+mod traffic;
+
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,9 +12,10 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+pub use self::traffic::{Endings, Errors, Traffic};
 use super::app::NOBODY;
 use super::record::Record;
-use crate::telemetry::histogram::{FINE, Histogram};
+use crate::telemetry::histogram::{FINE, Histogram, SPREAD};
 use crate::xinyao::checks::Check;
 use crate::xinyao::{Endpoint, Target};
 
@@ -119,7 +122,7 @@ impl Default for Counts {
             apps: Vec::new(),
             codes: Default::default(),
             failures: Default::default(),
-            took: vec![Histogram::new(FINE); ROWS],
+            took: vec![Histogram::new(SPREAD); ROWS],
             overhead: vec![Histogram::new(FINE); ROWS],
         }
     }

@@ -10,6 +10,10 @@ pub const FINE: &[f64] =
 pub const COARSE: &[f64] =
     &[1e-3, 25e-4, 5e-3, 1e-2, 25e-3, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
+/// Upper bounds (seconds) for what may take anything from a quarter of a millisecond to half a minute.
+pub const SPREAD: &[f64] =
+    &[25e-5, 5e-4, 1e-3, 25e-4, 5e-3, 1e-2, 25e-3, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
 /// Counts by upper bound.
 #[derive(Debug, Clone)]
 pub struct Histogram {
@@ -40,6 +44,33 @@ impl Histogram {
         self.sum += other.sum;
     }
 
+    /// What has been observed since `earlier`, which is this one as it was.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let counts = self.counts.iter().zip(&earlier.counts);
+        let counts = counts.map(|(now, then)| now.saturating_sub(*then)).collect();
+        Self { bounds: self.bounds, counts, sum: self.sum - earlier.sum }
+    }
+
+    /// The time (seconds) within which this share of the observations was, as well as the buckets tell:
+    /// between two bounds the observations count as spread evenly. `None` without any.
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let rank = share * self.count() as f64;
+        let (mut below, mut lower) = (0.0, 0.0);
+        for (at, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let count = *count as f64;
+            if at > 0 {
+                lower = self.bounds[at - 1];
+            }
+            if below + count >= rank {
+                let upper = self.bounds.get(at).copied().unwrap_or(lower);
+                return Some(lower + (upper - lower) * ((rank - below) / count).clamp(0.0, 1.0));
+            }
+            below += count;
+        }
+        None
+    }
+
     /// Sum of the observations, in seconds.
     pub fn sum(&self) -> f64 {
         self.sum
@@ -59,6 +90,21 @@ impl Histogram {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quantiles_lie_between_the_bounds_that_hold_them() {
+        let mut all = Histogram::new(SPREAD);
+        assert_eq!(all.quantile(0.5), None);
+        let before = all.clone();
+        (0..99).for_each(|_| all.observe(Duration::from_millis(80)));
+        all.observe(Duration::from_secs(3));
+        let [median, last] = [0.5, 1.0].map(|share| all.since(&before).quantile(share).unwrap());
+        assert!((0.05..0.1).contains(&median), "{median}");
+        assert!((2.5..=5.0).contains(&last), "{last}");
+        assert_eq!(all.since(&all).quantile(0.5), None);
+        all.observe(Duration::from_mins(1));
+        assert_eq!(all.quantile(1.0), Some(30.0), "past the last bound there is nothing to measure by");
+    }
 
     #[test]
     fn counts_land_under_their_bound() {

@@ -23,6 +23,7 @@ fn a_campaign_from_end_to_end() {
         "numbers called      60",
         "call records        60 in",
         "p99 from the SaaS's push to crm-hook's answer:",
+        "the console    http://127.0.0.1:",
         "/api/v1/status",
     ] {
         assert!(told.contains(part), "{part:?} is not in\n{told}");

@@ -12,6 +12,8 @@ mod checks;
 mod clock;
 mod command_line;
 mod config;
+mod console;
+mod console_pictures;
 mod deliveries;
 mod demo;
 mod deploying;

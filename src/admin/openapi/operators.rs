@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Parts, component, json_of, shapes};
+use super::{Parts, component, figures, json_of, shapes};
 
 pub(super) const TAG: &str = "admin";
 pub(super) const SECURITY: &str = "adminToken";
@@ -105,6 +105,19 @@ const OPERATIONS: &[Operation] = &[
     ),
     get("/openapi.json", "openapi", "This document", &[ok("An OpenAPI 3.1 document.", Content::Any)]),
     get("/api/v1/status", "status", "How the gateway fares", &[ok("How it fares.", Content::Json("Status"))]),
+    get(
+        "/api/v1/history",
+        "history",
+        "The last hour in samples: what was counted in each step, and how things stood at its end",
+        &[ok("Samples, oldest first, and the errors of all of them.", Content::Json("History"))],
+    )
+    .query(&["since"]),
+    get(
+        "/api/v1/apps",
+        "apps",
+        "Who may call, and how much of their limits is used",
+        &[ok("The apps, as they are configured.", Content::Json("Apps"))],
+    ),
     get(
         "/api/v1/config",
         "config",
@@ -240,7 +253,7 @@ pub(super) fn server() -> Value {
 }
 
 pub(super) fn add(parts: &mut Parts) {
-    let schemas = schemas().into_iter().chain(shapes::schemas());
+    let schemas = schemas().into_iter().chain(figures::schemas()).chain(shapes::schemas());
     parts.schemas.extend(schemas.map(|(name, schema)| (name.to_owned(), schema)));
     parts.responses.insert("Problem".to_owned(), problem_response("What went wrong.", json!({})));
     let authenticate = json!({ "WWW-Authenticate": component("headers", "Authenticate") });
@@ -377,6 +390,16 @@ fn status() -> Value {
                     "retrying": { "type": "integer", "minimum": 0 },
                     "replaying": { "type": "integer", "minimum": 0 },
                     "dead_letters": { "type": "integer", "minimum": 0 },
+                },
+            },
+            "batches": {
+                "type": "object",
+                "properties": {
+                    "quiet": {
+                        "type": "integer",
+                        "minimum": 0,
+                        "description": "Batches that lack numbers, and of which nothing was heard for an hour.",
+                    },
                 },
             },
             "store": { "type": "object", "description": "Bytes on disk, and how many there may be." },

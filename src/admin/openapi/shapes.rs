@@ -73,6 +73,8 @@ fn subscriber() -> Value {
         "dead": described(count(), "Dead letters."),
         "expired": described(count(), "Events that retention removed before it got them."),
         "in_flight": count(),
+        "last_error": described(maybe("string"), "Of the last attempt that failed since the process began."),
+        "last_error_at": { "type": ["string", "null"], "format": "date-time" },
     }))
 }
 
@@ -235,13 +237,13 @@ fn replay() -> Value {
 }
 
 /// An object all of whose properties are there.
-fn object(properties: Value) -> Value {
+pub(super) fn object(properties: Value) -> Value {
     let required: Vec<_> = properties.as_object().into_iter().flat_map(|all| all.keys().cloned()).collect();
     json!({ "type": "object", "properties": properties, "required": required })
 }
 
 /// The body of a request; what is not known is refused.
-fn choice(properties: Value, required: &[&str]) -> Value {
+pub(super) fn choice(properties: Value, required: &[&str]) -> Value {
     json!({
         "type": "object",
         "properties": properties,
@@ -250,12 +252,12 @@ fn choice(properties: Value, required: &[&str]) -> Value {
     })
 }
 
-fn described(mut schema: Value, description: &str) -> Value {
+pub(super) fn described(mut schema: Value, description: &str) -> Value {
     schema["description"] = description.into();
     schema
 }
 
-fn list(schema: &str) -> Value {
+pub(super) fn list(schema: &str) -> Value {
     json!({ "type": "array", "items": component("schemas", schema) })
 }
 
@@ -267,18 +269,18 @@ fn kind() -> Value {
     json!({ "type": "string", "enum": Kind::ALL.map(Kind::name) })
 }
 
-fn text() -> Value {
+pub(super) fn text() -> Value {
     json!({ "type": "string" })
 }
 
-fn maybe(kind: &str) -> Value {
+pub(super) fn maybe(kind: &str) -> Value {
     json!({ "type": [kind, "null"] })
 }
 
-fn time() -> Value {
+pub(super) fn time() -> Value {
     json!({ "type": "string", "format": "date-time" })
 }
 
-fn count() -> Value {
+pub(super) fn count() -> Value {
     json!({ "type": "integer", "minimum": 0 })
 }

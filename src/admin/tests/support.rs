@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use uuid::Uuid;
 
-use crate::admin::{Check, Operations, Sample, Standing, Subscribers, Views, openapi, router};
+use crate::admin::{
+    Check, History, Operations, Reading, Sample, Standing, Subscribers, Views, openapi, router,
+};
 use crate::store::{
     Appended, Attempt, EventId, Fate, Intake, Ledger, MemoryStore, Missing, MissingNumber, NewEvent, Place,
     Progress, Seq, Settled, ShardId, Start, StoreError, Submission, Unseen,
@@ -75,6 +77,13 @@ impl Api {
             metrics: Registry::default(),
             status: Box::new(|| json!({ "version": "0", "uptime_seconds": 1 })),
             checks: Box::new(|| vec![Check { name: "config", ok: true, detail: "valid".into() }]),
+            apps: Box::new(|| {
+                json!({
+                    "apps": [],
+                    "global": { "configured_per_second": 1.0, "allowed_per_second": 1.0, "waiting": 0 },
+                })
+            }),
+            history: Arc::new(History::new(reading(), std::time::Instant::now())),
             config: Box::new(|| json!({})),
             openapi: openapi::document(),
             operations: Some(operations),
@@ -213,6 +222,23 @@ fn misfits(method: &str, path: &str, value: &Value) -> Vec<String> {
     validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }
 
+/// Nothing has happened yet.
+fn reading() -> Reading {
+    Reading {
+        requests: vec![("ok", 0)],
+        took: crate::telemetry::histogram::Histogram::new(crate::telemetry::histogram::SPREAD),
+        errors: Vec::new(),
+        in_flight: 0,
+        callbacks: 0,
+        callbacks_refused: 0,
+        delivered: 0,
+        failed: 0,
+        backlog: 0,
+        dead_letters: 0,
+        clock_skew_seconds: 0.0,
+    }
+}
+
 struct Two;
 
 impl Subscribers for Two {
@@ -222,6 +248,7 @@ impl Subscribers for Two {
             url: format!("http://{name}.test/"),
             state,
             in_flight: 1,
+            last_error: Some((Timestamp::now(), "answered 500 about 13800138000".into())),
         };
         vec![one("crm", "active"), one("warehouse", "probing")]
     }

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::store::Fate;
 use crate::telemetry::histogram::{COARSE, Histogram};
 
@@ -38,6 +40,16 @@ impl State {
 pub struct Shown {
     in_flight: AtomicUsize,
     inner: Mutex<(State, Counts)>,
+    last_error: Mutex<Option<Failure>>,
+}
+
+/// An attempt that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// When it began.
+    pub at: Timestamp,
+    /// What was wrong.
+    pub error: String,
 }
 
 /// What has been counted since the process began.
@@ -56,7 +68,8 @@ pub struct Counts {
 impl Default for Shown {
     fn default() -> Self {
         let counts = Counts { delivered: 0, failed: 0, dead: 0, took: Histogram::new(COARSE) };
-        Self { in_flight: AtomicUsize::new(0), inner: Mutex::new((State::Active, counts)) }
+        let inner = Mutex::new((State::Active, counts));
+        Self { in_flight: AtomicUsize::new(0), inner, last_error: Mutex::new(None) }
     }
 }
 
@@ -80,6 +93,16 @@ impl Shown {
     pub fn show(&self, state: State, in_flight: usize) {
         self.in_flight.store(in_flight, Ordering::Relaxed);
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).0 = state;
+    }
+
+    /// The last attempt that failed since the process began.
+    pub fn last_error(&self) -> Option<Failure> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Shows what was wrong with an attempt.
+    pub fn fail(&self, at: Timestamp, error: String) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(Failure { at, error });
     }
 
     /// Counts an attempt.

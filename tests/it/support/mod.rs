@@ -4,6 +4,7 @@
 //!   what it is about. [`Binary`]: the real thing, where the promise is about the process.
 //! - [`Sandbox`]: the stand-in SaaS. [`Upstream`]: a server that does what it is told, byte by byte.
 //! - [`Line`]: one TCP connection, as a client's or a server's end; every wait on it has a deadline.
+//! - [`Browser`]: what operators look at the console with.
 //! - [`get`], [`post`]: requests; [`Answer`], [`Seen`]: what came.
 //! - [`eventually`]: a condition that must come true soon.
 
@@ -11,6 +12,7 @@
 #![allow(dead_code, unused_imports, reason = "a tool box")]
 
 mod binary;
+mod browser;
 mod egress_proxy;
 mod gateway;
 mod http2;
@@ -26,6 +28,7 @@ mod upstream;
 use std::time::{Duration, Instant};
 
 pub use binary::Binary;
+pub use browser::Browser;
 pub use egress_proxy::EgressProxy;
 pub use gateway::{Builder, Gateway, Metrics, TOKEN, callback, config, merge};
 pub use http2::Http2Upstream;

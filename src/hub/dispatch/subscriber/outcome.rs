@@ -38,6 +38,9 @@ impl Subscriber {
         );
         self.report(job, &tried.outcome, decision.fate, decision.why);
         self.shown.count(decision.fate, tried.took);
+        if let Some(error) = tried.outcome.error() {
+            self.shown.fail(tried.at, error);
+        }
         self.feel(job, &tried.outcome);
         let settled = Settled {
             subscriber: Arc::clone(&self.name),
