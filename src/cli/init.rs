@@ -131,10 +131,12 @@ fn told(written: &[PathBuf], app: &str, file: &Path) -> String {
     } else {
         format!(" --config {}", file.display())
     };
+    let token = Secrets::beside(file).path("admin-token");
     text + &format!(
         "\nNext:\n  xinyao-gateway check{config}\n  xinyao-gateway doctor{config}   # names, connections, clock, \
          addresses, disk\n  xinyao-gateway run{config}\n  xinyao-gateway callback-url --app {app}{config}   # what \
-         the SaaS is to push to\n"
+         the SaaS is to push to\nConsole, once it runs: http://127.0.0.1:9090/ (its token is in {})\n",
+        token.display()
     )
 }
 
