@@ -143,11 +143,11 @@ impl GlobalLimit {
             return;
         }
         let now = now();
-        let pause = retry_after.unwrap_or_default().min(self.rate.max_wait / 2);
+        let pause = retry_after.map(|pause| pause.min(self.rate.max_wait / 2));
         let mut desk = self.hall.desk();
         let others_served = self.hall.served.load(Ordering::Relaxed);
-        let measured = self.hall.pace.measured(now);
-        let busy = Busy { sent_at, measured, too_many, others_served, pause };
+        let (sent, busy) = (self.hall.pace.sent(now), self.hall.pace.busy(now));
+        let busy = Busy { sent_at, sent, busy, too_many, others_served, pause };
         let first = desk.throttle.rate(now).is_none();
         if let Some(rate) = desk.throttle.slow_down(now, busy) {
             self.hall.served.store(false, Ordering::Relaxed);

@@ -248,10 +248,33 @@ async fn a_pause_longer_than_requests_may_wait_is_passed_on_and_so_is_a_second_n
     let upstream = Upstream::scripted(|_| busy("429 Too Many Requests", ""));
     let limits = "limits: {global: {limit: 2000/s, max_wait: 0s}}";
     let gateway = Gateway::to(&upstream).with(limits).start();
-    assert_eq!((gateway.post(TASKLIST, "{}").await.status, upstream.seen().len()), (429, 1));
-    // Nobody may wait, and it asked for less.
-    let message = gateway.post(TASKLIST, "{}").await.refused(429, -42901, "rate_limited");
+    let answer = gateway.post(TASKLIST, "{}").await;
+    assert_eq!((answer.status, answer.code(), upstream.seen().len()), (429, -1, 1));
+    // Nobody may wait, and it asks for less and less.
+    let mut answer = gateway.post(TASKLIST, "{}").await;
+    while answer.code() == -1 {
+        answer = gateway.post(TASKLIST, "{}").await;
+    }
+    let message = answer.refused(429, -42901, "rate_limited");
     assert!(message.contains("the upstream answers 429 or 503"), "{message}");
+}
+
+#[tokio::test]
+async fn an_upstream_that_fails_now_and_then_slows_nobody_down() {
+    let count = Mutex::new(0);
+    let upstream = Upstream::scripted(move |_| {
+        let mut count = count.lock().unwrap();
+        *count += 1;
+        if *count % 40 == 0 { busy("503 Service Unavailable", "") } else { ok() }
+    });
+    let gateway = Gateway::to(&upstream).start();
+    let mut line = gateway.line().await;
+    for number in 1..=400 {
+        let status = post(BOTDM_TRIGGER, "{}").send_on(&mut line).await.status;
+        assert_eq!(status, if number % 40 == 0 { 503 } else { 200 });
+    }
+    let global = gateway.status().await["global"].clone();
+    assert_eq!(global["allowed_per_second"], global["configured_per_second"], "{global}");
 }
 
 #[tokio::test]

@@ -8,17 +8,16 @@ use crate::proxy::settings::Rate;
 /// What is due to those who wait is not lost when it is handed out late by so much, as timers are.
 pub const LATE: Duration = Duration::from_millis(50);
 
-/// So long a window counts: 2^29 ns, half a second.
-const WINDOW: u32 = 29;
+/// So long a window of a meter is: 2^30 ns, about a second.
+const WINDOW: u32 = 30;
 
 /// GCRA: its whole state is when the burst will be whole again. Beside it, what it let in is counted: the line of
 /// the cache that both are in is taken once for the two.
 #[derive(Debug)]
 pub struct Pace {
     whole_at: AtomicU64,
-    /// The number of the window, and how many it has let in, each in half of the bits.
-    window: AtomicU64,
-    last_window: AtomicU64,
+    sent: Meter,
+    busy: Meter,
     period: u64,
     tolerance: u64,
     epoch: Instant,
@@ -30,8 +29,8 @@ impl Pace {
         let period = nanos(rate.per / rate.count.max(1)).max(1);
         Self {
             whole_at: AtomicU64::new(0),
-            window: AtomicU64::new(0),
-            last_window: AtomicU64::new(0),
+            sent: Meter::default(),
+            busy: Meter::default(),
             period,
             tolerance: period.saturating_mul(u64::from(rate.burst.max(1) - 1)),
             epoch: Instant::now(),
@@ -57,7 +56,7 @@ impl Pace {
             |whole_at: u64| (whole_at <= latest).then(|| whole_at.max(earliest).saturating_add(self.period));
         let taken = self.whole_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok();
         if taken {
-            self.count(now >> WINDOW);
+            self.sent.count(now);
         }
         taken
     }
@@ -80,33 +79,62 @@ impl Pace {
         Duration::from_nanos(self.period)
     }
 
-    /// How many by the second it has let in of late.
-    pub fn measured(&self, now: Instant) -> f64 {
-        let now = self.since(now);
-        let [(at, this), (last_at, last)] = [&self.window, &self.last_window].map(|window| {
-            let window = window.load(Ordering::Relaxed);
-            (window >> 32, window & u64::from(u32::MAX))
-        });
-        // Windows in which nobody came were not begun.
-        let before = if last_at + 1 == at { last } else { 0 };
-        let elapsed = now.saturating_sub(at << WINDOW).saturating_add(1 << WINDOW);
-        (this + before) as f64 / Duration::from_nanos(elapsed).as_secs_f64()
+    /// How many it has let in of late.
+    pub fn sent(&self, now: Instant) -> Measured {
+        self.sent.measured(self.since(now))
     }
 
-    fn count(&self, at: u64) {
-        let window = self.window.load(Ordering::Relaxed);
-        if window >> 32 < at {
-            let begun = (at << 32) | 1;
-            if self.window.compare_exchange(window, begun, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-                self.last_window.store(window, Ordering::Relaxed);
-                return;
-            }
-        }
-        self.window.fetch_add(1, Ordering::Relaxed);
+    /// One that it let in was answered by an upstream that was too busy; how many were of late.
+    pub fn busy(&self, now: Instant) -> Measured {
+        let now = self.since(now);
+        self.busy.count(now);
+        self.busy.measured(now)
     }
 
     fn since(&self, now: Instant) -> u64 {
         nanos(now.saturating_duration_since(self.epoch))
+    }
+}
+
+/// What came of late.
+#[derive(Debug, Clone, Copy)]
+pub struct Measured {
+    /// How many, in one window or two.
+    pub count: u64,
+    /// How many that is by the second.
+    pub per_second: f64,
+}
+
+/// Counts by windows of time.
+#[derive(Debug, Default)]
+struct Meter {
+    /// The number of the window, and how many came in it, each in half of the bits.
+    this: AtomicU64,
+    last: AtomicU64,
+}
+
+impl Meter {
+    fn count(&self, now: u64) {
+        let (at, this) = (now >> WINDOW, self.this.load(Ordering::Relaxed));
+        if this >> 32 < at {
+            let begun = (at << 32) | 1;
+            if self.this.compare_exchange(this, begun, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                self.last.store(this, Ordering::Relaxed);
+                return;
+            }
+        }
+        self.this.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn measured(&self, now: u64) -> Measured {
+        let [(at, this), (last_at, last)] = [&self.this, &self.last].map(|window| {
+            let window = window.load(Ordering::Relaxed);
+            (window >> 32, window & u64::from(u32::MAX))
+        });
+        // Windows in which nobody came were not begun.
+        let count = this + if last_at + 1 == at { last } else { 0 };
+        let elapsed = now.saturating_sub(at << WINDOW).saturating_add(1 << WINDOW);
+        Measured { count, per_second: count as f64 / Duration::from_nanos(elapsed).as_secs_f64() }
     }
 }
 
@@ -156,9 +184,10 @@ mod tests {
         for ms in (0..3000).step_by(5) {
             pace.take(pace.epoch + Duration::from_millis(ms));
         }
-        let measured = pace.measured(pace.epoch + Duration::from_secs(3));
-        assert!((190.0..=210.0).contains(&measured), "{measured}");
-        assert!(pace.measured(pace.epoch + Duration::from_mins(1)) < 3.0);
+        let measured = pace.sent(pace.epoch + Duration::from_secs(3));
+        assert!((190.0..=210.0).contains(&measured.per_second) && measured.count < 430, "{measured:?}");
+        assert!(pace.sent(pace.epoch + Duration::from_mins(1)).per_second < 8.0);
+        assert_eq!([(); 3].map(|()| pace.busy(pace.epoch).count), [1, 2, 3]);
     }
 
     proptest! {

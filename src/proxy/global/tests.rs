@@ -206,8 +206,8 @@ async fn an_upstream_that_asks_for_less_gets_less_and_all_share_it() {
     let settled: Vec<(Instant, bool)> = std::mem::take(&mut *sent.lock().unwrap());
     let settled: Vec<_> = settled.iter().filter(|(at, _)| *at > began + Duration::from_secs(5)).collect();
     let refused = settled.iter().filter(|(_, served)| !served).count();
-    assert!((1200..=2300).contains(&settled.len()), "{} in 55 s", settled.len());
-    assert!(refused * 50 < settled.len(), "{refused} of {}", settled.len());
+    assert!((1200..=2450).contains(&settled.len()), "{} in 55 s", settled.len());
+    assert!(refused * 20 < settled.len(), "{refused} of {}", settled.len());
     assert!(limit.status().allowed < 50.0);
     sleep(Duration::from_secs(20)).await;
     let status = limit.status();
@@ -235,6 +235,6 @@ async fn the_same_rate_in_another_configuration_is_the_same_limit() {
     let mut other = before.rate;
     other.rate.count = 100;
     assert!(next(other).admit(now()));
-    before.answered(StatusCode::TOO_MANY_REQUESTS, None, now());
+    before.answered(StatusCode::TOO_MANY_REQUESTS, Some(Duration::from_secs(1)), now());
     assert!(!next(other).admit(now()) && next(other).status().allowed < 100.0);
 }

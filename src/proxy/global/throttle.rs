@@ -1,9 +1,12 @@
 //! Sending less while the upstream answers 429 or 503: the rate is halved when it does, and rises steadily until
 //! it does again (AIMD), or until it is at twice of what was too much, and so no longer what matters.
+//!
+//! Not all such answers come of the rate: an upstream may fail now and then whatever it is sent. A share of one in twenty
+//! slows nobody down, and the rate does not fall far below what was seen to be served beside them.
 
 use std::time::{Duration, Instant};
 
-use super::pace::LATE;
+use super::pace::{LATE, Measured};
 
 /// The rate is halved at most so often: what comes of one must be seen before the next.
 const SETTLE: Duration = Duration::from_millis(250);
@@ -11,8 +14,16 @@ const SETTLE: Duration = Duration::from_millis(250);
 const RISE: f64 = 0.1;
 /// The rate falls no lower, by the second.
 const FLOOR: f64 = 1.0;
-/// What is too much is taken for no less at first: an odd failure where there is little to do slows nobody down.
-const FIRST: f64 = 20.0;
+/// What is too much is taken for no less at first, by the second: where there is little to do nobody is slowed down.
+const FIRST: f64 = 100.0;
+/// As many such answers are no accident, if they are such a part of all.
+const MANY: u64 = 2;
+const SHARE: f64 = 0.05;
+/// The rate does not fall below such a part of what was served beside them.
+const KEPT: f64 = 0.8;
+/// What was served is believed half as much after so long, and no more at all if most are such answers.
+const HALF_LIFE: Duration = Duration::from_secs(30);
+const MOST: f64 = 0.5;
 
 /// No limit, or how it was lowered.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +36,8 @@ struct Slowed {
     too_much: f64,
     /// By the second, at `since`.
     low: f64,
+    /// By the second, what was served then.
+    served: f64,
     free_at: Instant,
 }
 
@@ -33,14 +46,32 @@ struct Slowed {
 pub struct Busy {
     /// When its request was sent.
     pub sent_at: Instant,
-    /// How many were sent by the second of late.
-    pub measured: f64,
+    /// How many were sent of late.
+    pub sent: Measured,
+    /// How many of them were answered so.
+    pub busy: Measured,
     /// Whether it says that there were too many, or may be down as well.
     pub too_many: bool,
     /// Whether others were answered well since the rate was lowered.
     pub others_served: bool,
-    /// How long nothing should be sent.
-    pub pause: Duration,
+    /// How long nothing should be sent, if it says so.
+    pub pause: Option<Duration>,
+}
+
+impl Busy {
+    /// How many of those that were sent of late were answered so: 1 is all.
+    fn share(&self) -> f64 {
+        (self.busy.per_second / self.sent.per_second.max(f64::MIN_POSITIVE)).min(1.0)
+    }
+
+    /// How many by the second were not.
+    fn served(&self) -> f64 {
+        (self.sent.per_second - self.busy.per_second).max(0.0)
+    }
+
+    fn is_no_accident(&self) -> bool {
+        self.pause.is_some() || (self.busy.count >= MANY && self.share() >= SHARE)
+    }
 }
 
 impl Throttle {
@@ -96,23 +127,33 @@ impl Throttle {
     pub fn slow_down(&mut self, now: Instant, busy: Busy) -> Option<f64> {
         self.lift(now);
         let lowered = match &self.0 {
-            None => Some(busy.measured.max(FIRST)),
+            _ if !busy.is_no_accident() => None,
+            None => Some((busy.sent.per_second.max(FIRST), busy.served())),
             // What was on its way when the rate was lowered says nothing of the lower rate; and an upstream that
             // fails whatever is sent is down, not busy.
             Some(slowed) => (busy.sent_at >= slowed.since
                 && now >= slowed.since + SETTLE
                 && (busy.too_many || busy.others_served))
-                .then(|| self.rate(now).unwrap_or(busy.measured)),
+                .then(|| (self.rate(now).unwrap_or(FIRST), slowed.served_by(now, busy))),
         };
-        if let Some(too_much) = lowered {
-            let low = (too_much / 2.0).max(FLOOR);
+        if let Some((too_much, served)) = lowered {
+            let low = (too_much / 2.0).max(served * KEPT).min(too_much).max(FLOOR);
             let free_at = self.free_at().unwrap_or(now).max(now + Duration::from_secs_f64(1.0 / low));
-            self.0 = Some(Slowed { since: now, too_much, low, free_at });
+            self.0 = Some(Slowed { since: now, too_much, low, served, free_at });
         }
         if let Some(slowed) = &mut self.0 {
-            slowed.free_at = slowed.free_at.max(now + busy.pause);
+            slowed.free_at = slowed.free_at.max(now + busy.pause.unwrap_or_default());
         }
         lowered.and_then(|_| self.rate(now))
+    }
+}
+
+impl Slowed {
+    /// How many by the second it is believed to serve.
+    fn served_by(&self, now: Instant, busy: Busy) -> f64 {
+        let age = now.saturating_duration_since(self.since).div_duration_f64(HALF_LIFE);
+        let before = if busy.share() < MOST { self.served * 0.5_f64.powf(age) } else { 0.0 };
+        busy.served().max(before)
     }
 }
 
@@ -122,8 +163,13 @@ mod tests {
 
     use super::*;
 
+    fn of(per_second: f64) -> Measured {
+        Measured { count: 2, per_second }
+    }
+
     fn busy(sent_at: Instant) -> Busy {
-        Busy { sent_at, measured: 100.0, too_many: true, others_served: true, pause: Duration::ZERO }
+        let (sent, busy) = (of(100.0), of(90.0));
+        Busy { sent_at, sent, busy, too_many: true, others_served: true, pause: None }
     }
 
     fn rate(throttle: &Throttle, now: Instant) -> Option<f64> {
@@ -169,18 +215,46 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_where_there_is_little_to_do_slows_nobody_down() {
+    fn failures_that_do_not_come_of_the_rate_hardly_matter() {
         let start = Instant::now();
         let mut throttle = Throttle::default();
-        throttle.slow_down(start, Busy { measured: 0.1, ..busy(start) });
-        assert_eq!(rate(&throttle, start), Some(10.0));
+        let one = Measured { count: 1, per_second: 1.0 };
+        assert_eq!(throttle.slow_down(start, Busy { busy: one, ..busy(start) }), None);
+        assert_eq!(throttle.slow_down(start, Busy { busy: of(4.0), ..busy(start) }), None);
+        // Unless it asks for a pause.
+        assert!(throttle.clone().slow_down(start, Busy { pause: Some(SETTLE), ..busy(start) }).is_some());
+        // One in five, for a minute.
+        let mut sent = 1000.0;
+        for step in 0..60 {
+            let now = start + Duration::from_secs(step);
+            throttle.slow_down(now, Busy { sent: of(sent), busy: of(sent * 0.2), ..busy(now) });
+            sent = throttle.rate(now).unwrap();
+        }
+        assert!((100.0..700.0).contains(&sent), "{sent}");
+        // Where there is little to do it is not felt.
+        let mut throttle = Throttle::default();
+        assert_eq!(
+            throttle.slow_down(start, Busy { sent: of(2.0), busy: of(1.0), ..busy(start) }),
+            Some(50.0)
+        );
+    }
+
+    #[test]
+    fn an_upstream_that_takes_less_than_it_did_gets_less() {
+        let start = Instant::now();
+        let mut throttle = Throttle::default();
+        throttle.slow_down(start, Busy { busy: of(20.0), ..busy(start) });
+        assert_eq!(rate(&throttle, start), Some(64.0));
+        let later = start + Duration::from_secs(1);
+        throttle.slow_down(later, Busy { sent: of(70.0), busy: of(60.0), ..busy(later) });
+        assert_eq!(rate(&throttle, later), Some(37.0));
     }
 
     #[test]
     fn while_it_pauses_nothing_is_sent() {
         let start = Instant::now();
         let mut throttle = Throttle::default();
-        throttle.slow_down(start, Busy { pause: Duration::from_millis(500), ..busy(start) });
+        throttle.slow_down(start, Busy { pause: Some(Duration::from_millis(500)), ..busy(start) });
         let at = |ms| start + Duration::from_millis(ms);
         assert!(!throttle.is_free(at(499)) && throttle.is_free(at(500)));
         throttle.take(at(500), true);
