@@ -11,6 +11,7 @@
 //! | `GET /api/v1/history` | the last hour in samples | yes |
 //! | `GET /api/v1/apps` | who may call, and how much of their limits is used | yes |
 //! | `GET /api/v1/config` | the running configuration, secrets as `***` | yes |
+//! | `POST /api/v1/reload` | the file is read again and taken up | yes |
 //! | `GET /api/v1/subscribers` | each with its state and its figures | yes |
 //! | `POST /api/v1/subscribers/{name}/pause`, `/resume` | no deliveries; deliveries again | yes |
 //! | `POST /api/v1/subscribers/{name}/purge` | its backlog is dropped | yes |
@@ -55,7 +56,8 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
+use futures_util::future::BoxFuture;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
 use prometheus_client::registry::Registry;
@@ -82,6 +84,10 @@ pub struct Views {
     pub history: Arc<History>,
     /// The running configuration, secrets as `***`.
     pub config: Box<dyn Fn() -> Value + Send + Sync>,
+    /// Has the file read again and taken up; what came of it.
+    pub reload: Box<dyn Fn() -> BoxFuture<'static, Result<Value, Problem>> + Send + Sync>,
+    /// What callers must show at present where the table says so.
+    pub token: Box<dyn Fn() -> Option<Arc<SecretString>> + Send + Sync>,
     /// The OpenAPI document.
     pub openapi: Value,
     /// Events and subscribers.
@@ -102,8 +108,9 @@ pub struct Check {
 /// Largest body of a request, bytes: a thousand ids have room.
 const MAX_BODY: usize = 128 << 10;
 
-/// The routes; `token` is what callers must show where the table says so.
-pub fn router(views: Views, token: Option<SecretString>) -> Router {
+/// The routes.
+pub fn router(views: Views) -> Router {
+    let views = Arc::new(views);
     let operations = views.operations.clone().map_or_else(Router::new, |operations| {
         let routes = subscribers::routes()
             .merge(events::routes())
@@ -118,10 +125,11 @@ pub fn router(views: Views, token: Option<SecretString>) -> Router {
         .route("/api/v1/status", get(status))
         .route("/api/v1/apps", get(apps))
         .route("/api/v1/config", get(config))
+        .route("/api/v1/reload", post(reload))
         .merge(operations)
         .merge(history::routes().with_state(Arc::clone(&views.history)))
         .route_layer(middleware::from_fn(same_site))
-        .route_layer(middleware::from_fn_with_state(token.map(Arc::new), authorize));
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&views), authorize));
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -132,7 +140,7 @@ pub fn router(views: Views, token: Option<SecretString>) -> Router {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method")
         })
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(Arc::new(views))
+        .with_state(views)
 }
 
 async fn healthz() -> Json<Value> {
@@ -178,8 +186,12 @@ async fn config(State(views): State<Arc<Views>>) -> Json<Value> {
     Json((views.config)())
 }
 
-async fn authorize(State(token): State<Option<Arc<SecretString>>>, request: Request, next: Next) -> Response {
-    match token {
+async fn reload(State(views): State<Arc<Views>>) -> Result<Json<Value>, Problem> {
+    (views.reload)().await.map(Json)
+}
+
+async fn authorize(State(views): State<Arc<Views>>, request: Request, next: Next) -> Response {
+    match (views.token)() {
         Some(token) if !shows(request.headers(), &token) => Problem::unauthorized().into_response(),
         _ => next.run(request).await,
     }

@@ -5,26 +5,30 @@ mod figures;
 mod history;
 mod hub;
 mod ledger;
+mod reload;
 mod store;
 mod subscribers;
 mod team_urls;
 mod workers;
 
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
-use crate::config::Config;
-use crate::net::listen::{self, Drain, DrainTrigger};
-use crate::proxy::{AccessLog, Proxy};
+use crate::config::{Config, Source};
+use crate::net::listen::{self, Drain, DrainTrigger, Live};
+use crate::proxy::{AccessLog, Proxy, Rooms};
 use crate::store::Store;
 
 use self::hub::Hub;
 use self::ledger::Ledger;
+use self::reload::{Reloads, Shown, Trigger};
 use self::store::Opened;
 use self::team_urls::Addresses;
 use self::workers::Workers;
@@ -47,8 +51,19 @@ pub struct Gateway {
     ledger: Ledger,
     store: Opened,
     admin: JoinHandle<()>,
+    reloads: Arc<Reloads>,
+    watching: JoinHandle<()>,
     drain: DrainTrigger,
     admin_drain: DrainTrigger,
+}
+
+/// What a gateway is given beside its configuration.
+#[derive(Default)]
+pub struct Given {
+    /// Another store than the configuration's; whoever gives it closes it.
+    pub store: Option<Arc<dyn Store>>,
+    /// Where the configuration was read and can be read again; without one it stays as it is.
+    pub source: Option<Source>,
 }
 
 impl Gateway {
@@ -57,22 +72,22 @@ impl Gateway {
     /// # Errors
     /// An address can't be bound, or the configuration can't run on this host.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
-        Box::pin(Self::compose(config, None)).await
+        Self::start_with(config, Given::default()).await
     }
 
-    /// Likewise, with another store than the configuration's; whoever gives it closes it.
+    /// Likewise, with what is `given`; a change of the file is taken up.
     ///
     /// # Errors
     /// See [`Gateway::start`].
-    pub async fn start_on(config: Config, store: Arc<dyn Store>) -> anyhow::Result<Self> {
-        Box::pin(Self::compose(config, Some(store))).await
+    pub async fn start_with(config: Config, given: Given) -> anyhow::Result<Self> {
+        Box::pin(Self::compose(config, given)).await
     }
 
-    async fn compose(config: Config, store: Option<Arc<dyn Store>>) -> anyhow::Result<Self> {
+    async fn compose(config: Config, given: Given) -> anyhow::Result<Self> {
         let started = Instant::now();
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let log = AccessLog { on: config.log.access, mask_numbers: config.log.mask_numbers };
-        let listen = config.proxy.listen.clone();
+        let (listen, admin_listen) = (&config.proxy.listen, Live::new(admin::listen(&config)));
         let (drain, draining) = Drain::new();
         let (admin_drain, admin_draining) = Drain::new();
 
@@ -84,20 +99,21 @@ impl Gateway {
         let callbacks_listener = bind(config.hub.listen.address, "listen.callbacks")?;
         let callbacks_address = callbacks_listener.local_addr()?;
         // After the addresses: a second gateway of this configuration ends there, and touches no file.
-        let store = match store {
+        let store = match given.store {
             Some(store) => Opened::given(store),
-            None => Opened::embedded(config.store).await?,
+            None => Opened::embedded(config.store.clone()).await?,
         };
         let addresses = Addresses::known(&config.hub, &store.store).await?;
-        let team_urls = addresses.is_on().then(|| Arc::clone(&addresses) as _);
-        let proxy = {
-            let key = ledger::key(&*store.store).await?;
-            let (once, ledger) = (Arc::clone(&store.store) as _, (Arc::clone(&store.store) as _, key));
-            Proxy::new(config.proxy, log, threads, once, ledger, team_urls)?
+        let rooms = Rooms {
+            once: Arc::clone(&store.store) as _,
+            ledger: Arc::clone(&store.store) as _,
+            ledger_key: ledger::key(&*store.store).await?,
+            team_urls: addresses.replacing(&config.hub),
         };
+        let proxy = Proxy::new(config.proxy.clone(), log, threads, rooms)?;
         let hub = Hub::start(
             callbacks_listener,
-            config.hub,
+            config.hub.clone(),
             &store.store,
             log.mask_numbers,
             draining.clone(),
@@ -105,6 +121,20 @@ impl Gateway {
         )?;
 
         let ledger = Ledger::start(&store.store)?;
+        let (listen, mask_numbers) = (Live::new(listen.clone()), Arc::new(AtomicBool::new(log.mask_numbers)));
+        let shown = Shown::new(&config);
+        let reloads = {
+            let parts = reload::Parts {
+                proxy: Arc::clone(&proxy),
+                addresses: Arc::clone(&addresses),
+                door: hub.door.clone(),
+                listen: listen.clone(),
+                admin: admin_listen.clone(),
+                mask_numbers: Arc::clone(&mask_numbers),
+                draining: draining.clone(),
+            };
+            Reloads::new(parts, config, given.source, Arc::clone(&shown))
+        };
         let parts = admin::Parts {
             batches: Arc::clone(&ledger.figures),
             proxy: Arc::clone(&proxy),
@@ -115,12 +145,13 @@ impl Gateway {
             store_path: store.path(),
             commits: store.metrics(),
             draining: draining.clone(),
-            config: config.redacted,
-            mask_numbers: log.mask_numbers,
+            shown,
+            reloads: Arc::clone(&reloads),
+            mask_numbers,
             started,
         };
-        let serving = admin::serve(admin_listener, parts, config.admin, listen.clone(), admin_draining);
-        let admin = tokio::spawn(serving);
+        let admin = tokio::spawn(admin::serve(admin_listener, parts, admin_listen, admin_draining));
+        let watching = tokio::spawn(reload::watch(Arc::clone(&reloads)));
         let workers = Workers::start(listeners, &proxy, &listen, &draining)?;
         Ok(Self {
             proxy_address,
@@ -132,14 +163,23 @@ impl Gateway {
             ledger,
             store,
             admin,
+            reloads,
+            watching,
             drain,
             admin_drain,
         })
     }
 
+    /// Reads the file again and takes it up; what came of it, the log tells.
+    pub async fn reload(&self) {
+        self.reloads.reload(Trigger::Signal).await;
+    }
+
     /// Stops accepting, lets what is under way finish, and ends.
     pub async fn stop(self) {
         self.drain.start();
+        self.watching.abort();
+        self.reloads.settled().await;
         self.proxy.drain();
         let until = Instant::now() + GRACE;
         tokio::join!(self.workers.ended(GRACE), self.hub.ended(until));
@@ -157,20 +197,28 @@ fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     listen::bind(address, false).with_context(|| format!("cannot listen on {address} ({key})"))
 }
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves `config`, which was read from `source`, until SIGTERM or SIGINT; on SIGHUP it is read again.
 ///
 /// # Errors
 /// See [`Gateway::start`].
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(config: Config, source: Source) -> anyhow::Result<()> {
     let stop = asked_to_stop()?;
-    let gateway = Gateway::start(config).await?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let given = Given { source: Some(source), ..Given::default() };
+    let gateway = Gateway::start_with(config, given).await?;
     tracing::info!(
         proxy = %gateway.proxy_address,
         callbacks = %gateway.callbacks_address,
         admin = %gateway.admin_address,
         "ready"
     );
-    stop.await;
+    let mut stop = pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            Some(()) = hang_up.recv() => gateway.reload().await,
+        }
+    }
     tracing::info!("stopping: finishing what is under way, for at most {} s", GRACE.as_secs());
     gateway.stop().await;
     Ok(())

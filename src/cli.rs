@@ -23,7 +23,7 @@ use anyhow::Context;
 use clap::Parser;
 
 use self::arguments::{Arguments, Command, Schema};
-use crate::config::{self, Loaded};
+use crate::config::{self, Loaded, Source};
 use crate::telemetry::{self, Format};
 use crate::{admin, app};
 
@@ -80,6 +80,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failed> {
         Command::Man(asked) => manual::man(asked),
         Command::Sandbox(asked) => block_on(sandbox::sandbox(asked)),
         Command::Status(reach) => block_on(operators::status(reach, file)),
+        Command::Reload(reach) => block_on(operators::reload(reach, file)),
         Command::Events(asked) => block_on(operators::events(asked, file)),
         Command::DeadLetters(asked) => block_on(operators::dead_letters(asked, file)),
         Command::Replay(asked) => block_on(operators::replay(asked, file)),
@@ -90,13 +91,14 @@ fn dispatch(arguments: Arguments) -> Result<(), Failed> {
 }
 
 fn run(file: &Path) -> Result<(), Failed> {
-    let Loaded { config, warnings } = load(file)?;
+    let source = Source::new(file, config::Process);
+    let Loaded { config, warnings } = source.load().map_err(|faults| Failed::Usage(faults.to_string()))?;
     telemetry::log::start(config.log);
     for warning in &warnings {
         tracing::warn!("{}", warning.message());
     }
     let format = config.log.format;
-    block_on(async { app::run(config).await.map_err(|error| ended(format, error)) })
+    block_on(async { app::run(config, source).await.map_err(|error| ended(format, error)) })
 }
 
 /// Why the gateway did not start, said as its log says things.

@@ -11,6 +11,7 @@ mod report;
 mod scalars;
 mod schema;
 mod secrets;
+mod source;
 mod substitute;
 mod unheeded;
 mod written;
@@ -27,6 +28,7 @@ pub use environment::{Environment, Process};
 pub use reference::reference;
 pub use report::{Faults, Finding, Severity};
 pub use schema::schema;
+pub use source::{Contents, Source};
 
 /// What the file means.
 #[derive(Debug, Clone)]

@@ -28,6 +28,7 @@ mod webhook;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::header::{self, HeaderValue};
@@ -82,15 +83,15 @@ async fn take(intake: &Intake, record: &mut Record, head: &Parts, body: Incoming
     }
 }
 
-/// Serves one connection's callbacks.
+/// Serves one connection's callbacks, each by what the intake is at the time.
 pub struct Connection {
-    intake: Arc<Intake>,
+    intake: Arc<ArcSwap<Intake>>,
     peer: Peer,
 }
 
 impl Connection {
     /// A connection of `peer`'s.
-    pub fn new(intake: Arc<Intake>, peer: Peer) -> Self {
+    pub fn new(intake: Arc<ArcSwap<Intake>>, peer: Peer) -> Self {
         Self { intake, peer }
     }
 }
@@ -101,7 +102,7 @@ impl hyper::service::Service<Request<Incoming>> for Connection {
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let intake = Arc::clone(&self.intake);
+        let intake = self.intake.load_full();
         let (head, body) = request.into_parts();
         let mut record = intake.record(&self.peer, &head.headers);
         Box::pin(async move {

@@ -74,12 +74,12 @@ use crate::net::listen::Peer;
 pub use self::answer::Answer;
 pub use self::clock::parse_date;
 pub use self::global::GlobalStatus;
-pub use self::handle::{EgressStatus, Proxy, SourceStatus, Status, UpstreamStatus};
+pub use self::handle::{EgressStatus, Prepared, Proxy, SourceStatus, Status, UpstreamStatus};
 pub use self::limits::LimitStatus;
 pub use self::metrics::{Endings, Errors, Metrics, Traffic};
 pub use self::refusal::Refusal;
 pub use self::routing::target;
-pub use self::running::{AccessLog, StartError};
+pub use self::running::{AccessLog, Rooms, StartError};
 pub use self::settings::{
     AppSettings, Checks, GlobalRate, LimitSettings, Priority, Rate, RateLimit, Settings, UpstreamSettings,
 };

@@ -9,6 +9,7 @@ mod fields;
 mod figures;
 mod operators;
 mod refusals;
+mod reload;
 mod shapes;
 
 #[cfg(test)]

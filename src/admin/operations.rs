@@ -1,6 +1,7 @@
 //! What operators are given to see and to do about events; whoever composes the process makes it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,7 +34,7 @@ pub struct Operations {
     /// The subscribers as they are served at present.
     pub subscribers: Arc<dyn Subscribers>,
     /// Whether phone numbers are masked in what is shown. Bodies are given as they came.
-    pub mask_numbers: bool,
+    pub mask_numbers: Arc<AtomicBool>,
 }
 
 /// Finds the numbers of a batch that lack a call record: of those behind a row, so many at most; or why

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use serde_json::{Value, json};
 
 use crate::store::StoreError;
 
@@ -13,12 +14,18 @@ use crate::store::StoreError;
 pub struct Problem {
     status: StatusCode,
     detail: String,
+    more: Value,
 }
 
 impl Problem {
     /// An error with its status.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into() }
+        Self { status, detail: detail.into(), more: Value::Null }
+    }
+
+    /// With these members beside the usual ones (§3.2 there).
+    pub fn with(self, more: Value) -> Self {
+        Self { more, ..self }
     }
 
     /// There is no such thing.
@@ -50,12 +57,15 @@ impl From<StoreError> for Problem {
 impl Problem {
     /// The answer that tells of it.
     pub fn whole(self) -> http::Response<Bytes> {
-        let body = serde_json::json!({
+        let mut body = json!({
             "type": "about:blank",
             "title": self.status.canonical_reason().unwrap_or_default(),
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        for (name, value) in self.more.as_object().into_iter().flatten() {
+            body[name] = value.clone();
+        }
         let mut response = http::Response::new(Bytes::from(body.to_string()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();

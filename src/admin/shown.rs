@@ -1,5 +1,7 @@
 //! How events, deliveries and subscribers are shown as JSON.
 
+use std::sync::atomic::Ordering;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -173,7 +175,8 @@ impl Operations {
     }
 
     fn masked(&self, text: Option<&str>) -> Option<String> {
-        text.map(|text| if self.mask_numbers { mask::numbers(text).into_owned() } else { text.to_owned() })
+        let mask = self.mask_numbers.load(Ordering::Relaxed);
+        text.map(|text| if mask { mask::numbers(text).into_owned() } else { text.to_owned() })
     }
 
     fn answer(&self, answer: &[u8]) -> Option<String> {

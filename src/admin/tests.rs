@@ -91,5 +91,5 @@ async fn what_the_document_lists_is_there() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 26);
+    assert_eq!(seen, 27);
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use http::{Response, StatusCode};
@@ -12,13 +13,15 @@ use serde_json::{Value, json};
 
 use super::figures::{self, Checks, Figures};
 use super::history::Gauges;
+use super::reload::{self, Reloads, Shown, Trigger};
 use super::subscribers::Served;
 use super::team_urls::Addresses;
 use crate::admin::{self, Check, History, Operations, Problem, Views};
+use crate::config::Config;
 use crate::hub;
 use crate::hub::dispatch::{self, Dispatch};
 use crate::ledger;
-use crate::net::listen::{self, Drain, Peer, Rejected};
+use crate::net::listen::{self, Drain, Live, Peer, Rejected};
 use crate::net::{ListenSettings, Networks};
 use crate::proxy::Proxy;
 use crate::store::Store;
@@ -33,31 +36,31 @@ pub(super) struct Parts {
     pub(super) batches: Arc<ledger::Figures>,
     /// The subscribers, and the addresses that apps named.
     pub(super) addresses: Arc<Addresses>,
+    /// What there is to see of the configuration.
+    pub(super) shown: Arc<Shown>,
+    pub(super) reloads: Arc<Reloads>,
     pub(super) store: Arc<dyn Store>,
     /// Where the store is on disk, if it is.
     pub(super) store_path: Option<PathBuf>,
     /// What the store counts of itself.
     pub(super) commits: Option<Box<dyn Collector>>,
     pub(super) draining: Drain,
-    pub(super) config: Value,
-    pub(super) mask_numbers: bool,
+    pub(super) mask_numbers: Arc<AtomicBool>,
     pub(super) started: Instant,
 }
 
-/// Serves operators until told to stop.
-pub(super) async fn serve(
-    listener: std::net::TcpListener,
-    parts: Parts,
-    settings: admin::Settings,
-    like: ListenSettings,
-    drain: Drain,
-) {
-    let listen = ListenSettings {
-        address: settings.address,
+/// What holds for operators' connections: the limits of apps', but nobody stands between.
+pub(super) fn listen(config: &Config) -> ListenSettings {
+    ListenSettings {
+        address: config.admin.address,
         trusted_proxies: Networks::default(),
         proxy_protocol: false,
-        ..like
-    };
+        ..config.proxy.listen.clone()
+    }
+}
+
+/// Serves operators until told to stop.
+pub(super) async fn serve(listener: std::net::TcpListener, parts: Parts, settings: Live, drain: Drain) {
     let figures = Arc::new(Figures::of(parts.store_path.clone()));
     let keeping = figures.keep(Arc::clone(&parts.store));
     let gauges = Gauges {
@@ -67,10 +70,10 @@ pub(super) async fn serve(
         dispatch: Arc::clone(&parts.dispatch),
     };
     let history = Arc::new(History::new(gauges.read(), Instant::now()));
-    let router = admin::router(views(parts, &figures, Arc::clone(&history)), settings.token);
+    let router = admin::router(views(parts, &figures, Arc::clone(&history)));
     let service = move |_| TowerToHyperService::new(router.clone());
     tokio::select! {
-        () = listen::serve(listener, &listen, reject, service, drain) => {}
+        () = listen::serve(listener, settings, reject, service, drain) => {}
         () = keeping => {}
         () = gauges.keep(history) => {}
     }
@@ -79,7 +82,8 @@ pub(super) async fn serve(
 fn views(parts: Parts, figures: &Arc<Figures>, history: Arc<History>) -> Views {
     let checks: Checks = {
         let (store, draining) = (Arc::clone(&parts.store), parts.draining.clone());
-        Arc::new(move || checks(&*store, &draining))
+        let shown = Arc::clone(&parts.shown);
+        Arc::new(move || checks(&*store, &draining, shown.detail()))
     };
     let mut metrics = Registry::default();
     metrics.register_collector(Box::new(parts.proxy.metrics()));
@@ -94,8 +98,10 @@ fn views(parts: Parts, figures: &Arc<Figures>, history: Arc<History>) -> Views {
         figures: Arc::clone(figures),
         checks: Arc::clone(&checks),
     }));
+    metrics.register_collector(Box::new(reload::Metrics(Arc::clone(&parts.shown))));
     let (apps, counts) = (Arc::clone(&parts.proxy), parts.proxy.metrics());
-    let Parts { proxy, store, config, started, batches, .. } = parts;
+    let Parts { proxy, store, shown, reloads, started, batches, .. } = parts;
+    let (loaded, running) = (Arc::clone(&shown), Arc::clone(&shown));
     let operations = Operations {
         query: Arc::clone(&store) as _,
         operate: Arc::clone(&store) as _,
@@ -112,7 +118,7 @@ fn views(parts: Parts, figures: &Arc<Figures>, history: Arc<History>) -> Views {
             let mut status = json!({
                 "version": env!("CARGO_PKG_VERSION"),
                 "uptime_seconds": started.elapsed().as_secs(),
-                "config": { "outcome": "ok" },
+                "config": loaded.status(),
                 "batches": { "quiet": batches.quiet() },
             });
             if let (Some(status), Ok(Value::Object(proxy))) =
@@ -125,18 +131,23 @@ fn views(parts: Parts, figures: &Arc<Figures>, history: Arc<History>) -> Views {
         checks: Box::new(move || checks()),
         apps: Box::new(move || json!(apps.apps(&counts))),
         history,
-        config: Box::new(move || config.clone()),
+        config: Box::new(move || running.running()),
+        reload: Box::new(move || {
+            let reloads = Arc::clone(&reloads);
+            Box::pin(async move { reloads.reload(Trigger::Api).await.answer() })
+        }),
+        token: Box::new(move || shown.token()),
         openapi: admin::openapi::document(),
         operations: Some(operations),
     }
 }
 
 /// What must hold for requests to be taken, and whether it does.
-fn checks(store: &dyn Store, draining: &Drain) -> Vec<Check> {
+fn checks(store: &dyn Store, draining: &Drain, config: String) -> Vec<Check> {
     let stopping = draining.is_started();
     let writable = store.writable();
     vec![
-        Check { name: "config", ok: true, detail: "valid".into() },
+        Check { name: "config", ok: true, detail: config },
         Check {
             name: "draining",
             ok: !stopping,

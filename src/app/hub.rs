@@ -2,19 +2,20 @@
 //! proxy's requests do not wait for each other.
 
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
 use super::GRACE;
 use super::team_urls::Addresses;
 use crate::hub::dispatch::{Dispatch, Parts};
 use crate::hub::schedule::{Clock, HostClock};
-use crate::hub::{self, Connection, Intake, Settings};
+use crate::hub::{self, BadUrl, Connection, Intake, Settings};
 use crate::net::client::Client;
-use crate::net::listen::{self, Drain};
+use crate::net::listen::{self, Drain, Live};
 use crate::store::Store;
 
 /// How often the store's figures are read for the metrics.
@@ -27,6 +28,8 @@ pub(super) struct Hub {
     pub(super) metrics: hub::Metrics,
     /// The subscribers' loops.
     pub(super) dispatch: Arc<Dispatch>,
+    /// Where another intake can take its place.
+    pub(super) door: Door,
     /// Closed when listener, connections and deliveries have ended.
     ended: oneshot::Receiver<()>,
     /// Dropped to have the thread end at once.
@@ -50,13 +53,14 @@ impl Hub {
             Intake::new(&settings, Arc::clone(store) as _, &client, Arc::clone(&clock), mask_numbers)?;
         let metrics = intake.metrics();
         let (log, progress, query) = (Arc::clone(store) as _, Arc::clone(store) as _, Arc::clone(store) as _);
-        let guarded = Client::within(settings.team_urls.networks.clone())?;
-        let parts = Parts { log, progress, query, clock, client, guarded };
+        let parts = Parts { log, progress, query, clock, client };
         let dispatch = {
             let _here = runtime.enter();
-            Dispatch::start(parts, &addresses.subscribers(), &settings.proxy_url)?
+            Dispatch::start(parts)
         };
-        addresses.serve(&dispatch);
+        addresses.serve(&dispatch)?;
+        let (intake, listen) = (Arc::new(ArcSwap::new(intake)), Live::new(settings.listen));
+        let door = Door { intake: Arc::downgrade(&intake), listen: listen.clone() };
         let (cut, cut_off) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let delivering = Arc::clone(&dispatch);
@@ -65,7 +69,7 @@ impl Hub {
             let keeping = tokio::spawn(keeping);
             let taking = async {
                 let service = move |peer| Connection::new(Arc::clone(&intake), peer);
-                listen::serve(listener, &settings.listen, hub::reject, service, drain.clone()).await;
+                listen::serve(listener, listen, hub::reject, service, drain.clone()).await;
                 // With the last connection the intake is gone, and with it what its copies wait for.
                 drop(keeping.await);
             };
@@ -87,7 +91,7 @@ impl Hub {
                 drop(end);
             })
             .context("cannot start the hub's thread")?;
-        Ok(Self { metrics, dispatch, ended, _cut: cut })
+        Ok(Self { metrics, dispatch, door, ended, _cut: cut })
     }
 
     /// Waits until all has ended, at most until then.
@@ -96,6 +100,36 @@ impl Hub {
         if tokio::time::timeout_at(until.into(), &mut self.ended).await.is_err() {
             tracing::warn!("not every callback or delivery finished in time");
         }
+    }
+}
+
+/// Where callbacks come in. It holds nothing: the last connection takes the intake with it.
+#[derive(Debug, Clone)]
+pub(super) struct Door {
+    intake: Weak<ArcSwap<Intake>>,
+    listen: Live,
+}
+
+impl Door {
+    /// An intake as other settings say; `None` once the listener has ended.
+    ///
+    /// # Errors
+    /// A responder's URL is none.
+    pub(super) fn prepare(
+        &self,
+        settings: &Settings,
+        mask_numbers: bool,
+    ) -> Result<Option<Arc<Intake>>, BadUrl> {
+        let intake = self.intake.upgrade();
+        intake.map(|intake| intake.load().changed(settings, mask_numbers)).transpose()
+    }
+
+    /// Has callbacks that come from now on taken in by `intake`.
+    pub(super) fn take_up(&self, settings: &Settings, intake: Option<Arc<Intake>>) {
+        if let (Some(place), Some(intake)) = (self.intake.upgrade(), intake) {
+            place.store(intake);
+        }
+        self.listen.change(settings.listen.clone());
     }
 }
 

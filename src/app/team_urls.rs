@@ -10,9 +10,10 @@ use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
-use crate::hub::dispatch::{Dispatch, DispatchError};
+use crate::hub::dispatch::{Dispatch, DispatchError, Wanted};
 use crate::hub::{Keys, Settings, SubscriberSettings, TeamUrlSettings, team_url};
 use crate::net::Networks;
+use crate::net::client::Client;
 use crate::proxy::{Originals, Place, Refusal, TeamUrls};
 use crate::store::{Store, StoreError, TeamUrl, too_many};
 
@@ -21,11 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The addresses, and what stands for them.
 pub(super) struct Addresses {
-    settings: TeamUrlSettings,
-    public_url: String,
-    proxy_url: String,
-    keys: Keys,
-    configured: Vec<SubscriberSettings>,
+    configured: ArcSwap<Configured>,
     store: Arc<dyn Store>,
     known: Mutex<Vec<TeamUrl>>,
     /// By app.
@@ -35,15 +32,36 @@ pub(super) struct Addresses {
     telling: Mutex<()>,
 }
 
-impl Addresses {
-    /// Those that the store knows.
-    pub(super) async fn known(hub: &Settings, store: &Arc<dyn Store>) -> anyhow::Result<Arc<Self>> {
-        let addresses = Self {
+/// What the configuration says.
+struct Configured {
+    settings: TeamUrlSettings,
+    public_url: String,
+    proxy_url: String,
+    keys: Keys,
+    subscribers: Vec<SubscriberSettings>,
+    /// Connects within the networks that addresses may be in.
+    guarded: Client,
+}
+
+impl Configured {
+    fn new(hub: &Settings, guarded: Client) -> Self {
+        Self {
             settings: hub.team_urls.clone(),
             public_url: hub.public_url.clone(),
             proxy_url: hub.proxy_url.clone(),
             keys: Keys::new(&hub.keys),
-            configured: hub.subscribers.clone(),
+            subscribers: hub.subscribers.clone(),
+            guarded,
+        }
+    }
+}
+
+impl Addresses {
+    /// Those that the store knows.
+    pub(super) async fn known(hub: &Settings, store: &Arc<dyn Store>) -> anyhow::Result<Arc<Self>> {
+        let guarded = Client::within(hub.team_urls.networks.clone())?;
+        let addresses = Self {
+            configured: ArcSwap::from_pointee(Configured::new(hub, guarded)),
             known: Mutex::new(store.team_urls().await?),
             store: Arc::clone(store),
             originals: ArcSwap::default(),
@@ -54,20 +72,49 @@ impl Addresses {
         Ok(Arc::new(addresses))
     }
 
-    /// Whether apps' addresses are replaced.
-    pub(super) fn is_on(&self) -> bool {
-        self.settings.rewrite
+    /// What stands for the addresses of tasks as these settings say; none: they are left alone.
+    pub(super) fn replacing(self: &Arc<Self>, hub: &Settings) -> Option<Arc<dyn TeamUrls>> {
+        hub.team_urls.rewrite.then(|| Arc::clone(self) as _)
     }
 
     /// All subscribers: those of the file, and the addresses.
     pub(super) fn subscribers(&self) -> Vec<SubscriberSettings> {
-        let implicit = self.held().iter().map(team_url::subscriber).collect::<Vec<_>>();
-        self.configured.iter().cloned().chain(implicit).collect()
+        self.subscribers_with(&self.configured.load())
     }
 
-    /// From now on a new address is served by `dispatch`.
-    pub(super) fn serve(&self, dispatch: &Arc<Dispatch>) {
+    fn subscribers_with(&self, configured: &Configured) -> Vec<SubscriberSettings> {
+        let implicit = self.held().iter().map(team_url::subscriber).collect::<Vec<_>>();
+        configured.subscribers.iter().cloned().chain(implicit).collect()
+    }
+
+    /// From now on `dispatch` serves all of them, and new addresses.
+    ///
+    /// # Errors
+    /// One can't be served as configured.
+    pub(super) fn serve(&self, dispatch: &Arc<Dispatch>) -> Result<(), DispatchError> {
         drop(self.dispatch.set(Arc::clone(dispatch)));
+        self.tell()
+    }
+
+    /// Goes by other settings, and has the dispatcher do so.
+    ///
+    /// # Errors
+    /// A subscriber can't be served as configured, or the system's certificate authorities can't be read; nothing
+    /// has changed then.
+    pub(super) fn change(&self, hub: &Settings) -> anyhow::Result<()> {
+        let _told = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.configured.load();
+        let same_networks = before.settings.networks == hub.team_urls.networks;
+        let guarded = if same_networks {
+            before.guarded.clone()
+        } else {
+            Client::within(hub.team_urls.networks.clone())?
+        };
+        let configured = Configured::new(hub, guarded);
+        self.apply(&configured)?;
+        self.configured.store(Arc::new(configured));
+        self.list();
+        Ok(())
     }
 
     fn held(&self) -> MutexGuard<'_, Vec<TeamUrl>> {
@@ -75,10 +122,11 @@ impl Addresses {
     }
 
     fn list(&self) {
+        let Configured { keys, public_url, .. } = &**self.configured.load();
         let mut originals = BTreeMap::<String, Originals>::new();
         for TeamUrl { app, url, .. } in &*self.held() {
             let of = originals.entry(app.clone()).or_insert_with(|| Originals {
-                prefixes: self.keys.urls(&self.public_url, app).map(|url| url + "/").collect(),
+                prefixes: keys.urls(public_url, app).map(|url| url + "/").collect(),
                 urls: Vec::new(),
             });
             of.urls.push((team_url::label(app, url), url.clone()));
@@ -137,14 +185,22 @@ impl Addresses {
 
     /// Tells the dispatcher of all subscribers.
     fn tell(&self) -> Result<(), DispatchError> {
-        let Some(dispatch) = self.dispatch.get() else { return Ok(()) };
         let _told = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
-        dispatch.apply(&self.subscribers(), &self.proxy_url)
+        self.apply(&self.configured.load())
+    }
+
+    fn apply(&self, configured: &Configured) -> Result<(), DispatchError> {
+        let Some(dispatch) = self.dispatch.get() else { return Ok(()) };
+        dispatch.apply(&Wanted {
+            subscribers: self.subscribers_with(configured),
+            proxy_url: configured.proxy_url.clone(),
+            guarded: configured.guarded.clone(),
+        })
     }
 
     /// What becomes of a task whose address is, or may be, outside the networks, as `message` tells.
     fn outside(&self, app: &str, message: String) -> Result<Place, Refusal> {
-        if !self.settings.pass_outside {
+        if !self.configured.load().settings.pass_outside {
             return Err(Refusal::TeamUrl(message));
         }
         tracing::warn!(app, message, "a task is left as it is: the SaaS calls its team_url directly");
@@ -168,7 +224,8 @@ impl Addresses {
         let found = tokio::time::timeout(PATIENCE, looking).await;
         let Ok(Ok(found)) = found else { return Err(format!("{host} can't be resolved")) };
         let addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
-        let outside = addresses.iter().find(|address| !within(&self.settings.networks, **address));
+        let configured = self.configured.load();
+        let outside = addresses.iter().find(|address| !within(&configured.settings.networks, **address));
         match (outside, addresses.is_empty()) {
             (Some(outside), _) => Err(format!("it points to {outside}")),
             (None, true) => Err(format!("{host} has no address")),
@@ -190,10 +247,12 @@ impl TeamUrls for Addresses {
     ) -> BoxFuture<'a, Result<Place, Refusal>> {
         Box::pin(async move {
             let original = original.filter(|original| !original.is_empty());
+            let configured = self.configured.load_full();
+            let Configured { keys, public_url, .. } = &*configured;
             let Some(original) = original else {
-                return Ok(Place::Url(self.keys.url(&self.public_url, app, None)));
+                return Ok(Place::Url(keys.url(public_url, app, None)));
             };
-            if self.keys.urls(&self.public_url, app).any(|own| original.starts_with(&own)) {
+            if keys.urls(public_url, app).any(|own| original.starts_with(&own)) {
                 return Ok(Place::Same);
             }
             if let Err(why) = self.is_within(original).await {
@@ -202,7 +261,7 @@ impl TeamUrls for Addresses {
             }
             self.register(app, original).await?;
             let label = team_url::label(app, original);
-            Ok(Place::Url(self.keys.url(&self.public_url, app, Some(&label))))
+            Ok(Place::Url(keys.url(public_url, app, Some(&label))))
         })
     }
 

@@ -8,8 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::sync::oneshot;
 
-use crate::net::ListenSettings;
-use crate::net::listen::{self, Drain};
+use crate::net::listen::{self, Drain, Live};
 use crate::proxy::Proxy;
 
 /// Listeners for so many threads; the kernel spreads connections over them (SO_REUSEPORT).
@@ -41,7 +40,7 @@ impl Workers {
     pub(super) fn start(
         listeners: Vec<TcpListener>,
         proxy: &Arc<Proxy>,
-        settings: &ListenSettings,
+        settings: &Live,
         drain: &Drain,
     ) -> anyhow::Result<Self> {
         let threads = listeners.into_iter().enumerate().map(|(thread, listener)| {
@@ -53,7 +52,7 @@ impl Workers {
                 runtime.block_on(async {
                     tokio::spawn(proxy.upkeep(thread));
                     let (reject, service) = (proxy.rejections(thread), proxy.service(thread));
-                    let serving = listen::serve(listener, &settings, reject, service, drain);
+                    let serving = listen::serve(listener, settings, reject, service, drain);
                     let finishing = async {
                         serving.await;
                         proxy.idle().await;

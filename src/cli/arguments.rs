@@ -53,6 +53,8 @@ pub(super) enum Command {
     Sandbox(Sandbox),
     /// Ask the running gateway how it fares.
     Status(Reach),
+    /// Have the running gateway read its configuration file again and take it up.
+    Reload(Reach),
     /// List events, newest first, and how their deliveries stand; or show one.
     Events(Events),
     /// List deliveries that were given up, newest first.

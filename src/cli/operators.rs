@@ -1,4 +1,4 @@
-//! `status`, `events`, `dead-letters`, `replay`, `batches`, `requests`: asked of the running gateway, over the operators' API.
+//! `status`, `reload`, `events`, `dead-letters`, `replay`, `batches`, `requests`: asked of the running gateway, over the operators' API.
 
 mod api;
 mod ask;
@@ -19,6 +19,12 @@ pub(super) async fn status(reach: Reach, file: &Path) -> Result<(), Failed> {
     let mut status = api.get("/api/v1/status").await?;
     status["subscribers"] = api.get("/api/v1/subscribers").await?["subscribers"].take();
     if reach.json { print_json(&status) } else { print(&told::status(&status)) }
+}
+
+/// Has the file read again and taken up.
+pub(super) async fn reload(reach: Reach, file: &Path) -> Result<(), Failed> {
+    let told = Api::reached(&reach, file)?.post("/api/v1/reload", &json!({})).await?;
+    if reach.json { print_json(&told) } else { print(&told::reload(&told)) }
 }
 
 /// A page of events, or one with its attempts.

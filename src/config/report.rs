@@ -74,6 +74,17 @@ impl Finding {
         self.help.as_deref()
     }
 
+    /// The file's name.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The line itself, secrets masked, and under it a pointer to what is meant.
+    pub fn snippet(&self) -> Option<String> {
+        let excerpt = self.excerpt.as_ref()?;
+        Some(excerpt.pointed(excerpt.line.to_string().len()))
+    }
+
     /// Line, from 1; `None` where the file as a whole is meant.
     pub fn line(&self) -> Option<usize> {
         self.excerpt.as_ref().map(|excerpt| excerpt.line)

@@ -45,6 +45,14 @@ impl Room {
         Self { free: Arc::new(Semaphore::new(permits)), max_bytes, max_pause }
     }
 
+    /// For other bodies. Where they are as large as before it is the same room.
+    pub fn changed(&self, max_bytes: u64, max_pause: Duration) -> Self {
+        if max_bytes == self.max_bytes {
+            return Self { free: Arc::clone(&self.free), max_bytes, max_pause };
+        }
+        Self::new(max_bytes, max_pause)
+    }
+
     /// Reads `body` to its end.
     ///
     /// # Errors

@@ -50,6 +50,15 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Sends.
     pub client: Client,
+}
+
+/// Whom to deliver to.
+#[derive(Debug)]
+pub struct Wanted {
+    /// Each of them.
+    pub subscribers: Vec<SubscriberSettings>,
+    /// How they reach the proxy listener.
+    pub proxy_url: String,
     /// Sends to addresses that apps named.
     pub guarded: Client,
 }
@@ -66,11 +75,37 @@ pub struct Dispatch {
     figures: Mutex<Vec<SubscriberFigures>>,
 }
 
-struct Running {
-    serving: watch::Sender<Arc<Served>>,
+/// What a subscriber's settings come to.
+struct Made {
+    served: Arc<Served>,
     courier: Courier,
+    proxy_url: String,
+    client: Client,
+}
+
+/// A subscriber's loop.
+struct Running {
+    made: Made,
+    serving: watch::Sender<Arc<Served>>,
     shown: Arc<Shown>,
     task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Whether it runs, and would do nothing else under these settings.
+    fn serves(&self, settings: &SubscriberSettings, proxy_url: &str, client: &Client) -> bool {
+        let Made { served, proxy_url: known_url, client: known_client, .. } = &self.made;
+        !self.serving.is_closed()
+            && served.settings == *settings
+            && known_url == proxy_url
+            && known_client.is(client)
+    }
+
+    /// The same loop, which goes by other settings from now on.
+    fn changed(self, made: Made) -> Self {
+        self.serving.send_replace(Arc::clone(&made.served));
+        Self { made, ..self }
+    }
 }
 
 /// How a subscriber's deliveries stand.
@@ -106,62 +141,65 @@ pub struct DispatchError {
 }
 
 impl Dispatch {
-    /// Begins to deliver, on the current tokio runtime.
-    ///
-    /// # Errors
-    /// A subscriber can't be served as configured.
-    pub fn start(
-        parts: Parts,
-        subscribers: &[SubscriberSettings],
-        proxy_url: &str,
-    ) -> Result<Arc<Self>, DispatchError> {
-        let dispatch = Arc::new(Self {
+    /// Ready to deliver on the current tokio runtime, to nobody yet.
+    pub fn start(parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
             parts,
             runtime: Handle::current(),
             subscribers: Mutex::new(BTreeMap::new()),
             leaving: Mutex::new(BTreeMap::new()),
             figures: Mutex::new(Vec::new()),
-        });
-        dispatch.apply(subscribers, proxy_url)?;
-        Ok(dispatch)
+        })
     }
 
     /// Serves these subscribers from now on: those that are new from where they begin, those that were
-    /// there with what is under way undisturbed. The backlog of those that are gone stays.
+    /// there with what is under way undisturbed, and those that have not changed not even woken. The backlog of
+    /// those that are gone stays.
     ///
     /// # Errors
     /// One of them can't be served; nothing has changed then.
-    pub fn apply(&self, subscribers: &[SubscriberSettings], proxy_url: &str) -> Result<(), DispatchError> {
-        let mut served = Vec::new();
-        for settings in subscribers {
-            let clock = Arc::clone(&self.parts.clock);
-            let client = if settings.guarded { &self.parts.guarded } else { &self.parts.client };
-            let courier = Courier::new(settings, proxy_url, client.clone(), clock)
-                .map_err(|source| DispatchError { name: settings.name.clone(), source })?;
-            served.push((settings, courier));
-        }
+    pub fn apply(&self, wanted: &Wanted) -> Result<(), DispatchError> {
         let mut running = self.running();
+        let made = wanted.subscribers.iter().map(|settings| {
+            let client = if settings.guarded { &wanted.guarded } else { &self.parts.client };
+            match running.get(&settings.name) {
+                Some(known) if known.serves(settings, &wanted.proxy_url, client) => Ok(None),
+                _ => self.make(settings, &wanted.proxy_url, client).map(Some),
+            }
+        });
+        let made = made.collect::<Result<Vec<Option<Made>>, _>>()?;
         let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
         leaving.retain(|_, task| !task.is_finished());
         let mut before = std::mem::take(&mut *running);
-        for (settings, courier) in served {
-            let carrier = Arc::new(courier.clone());
-            let filter = Filter::new(&settings.filter);
-            let served = Arc::new(Served { settings: settings.clone(), filter, carrier });
-            let mut one = match before.remove(&settings.name) {
-                Some(known) if !known.serving.is_closed() => known,
-                _ => self.begin(Arc::clone(&served), courier.clone(), leaving.remove(&settings.name)),
+        for (settings, made) in wanted.subscribers.iter().zip(made) {
+            let one = match (before.remove(&settings.name), made) {
+                (Some(known), None) => known,
+                (Some(known), Some(made)) if !known.serving.is_closed() => known.changed(made),
+                (_, Some(made)) => self.begin(made, leaving.remove(&settings.name)),
+                // Only one that is there can be as it was.
+                (None, None) => continue,
             };
-            one.serving.send_replace(served);
-            one.courier = courier;
             running.insert(settings.name.clone(), one);
         }
         leaving.extend(before.into_iter().map(|(name, gone)| (name, gone.task)));
         Ok(())
     }
 
-    fn begin(&self, served: Arc<Served>, courier: Courier, last: Option<JoinHandle<()>>) -> Running {
-        let (serving, receiver) = watch::channel(served);
+    fn make(
+        &self,
+        settings: &SubscriberSettings,
+        proxy_url: &str,
+        client: &Client,
+    ) -> Result<Made, DispatchError> {
+        let courier = Courier::new(settings, proxy_url, client.clone(), Arc::clone(&self.parts.clock))
+            .map_err(|source| DispatchError { name: settings.name.clone(), source })?;
+        let (carrier, filter) = (Arc::new(courier.clone()), Filter::new(&settings.filter));
+        let served = Arc::new(Served { settings: settings.clone(), filter, carrier });
+        Ok(Made { served, courier, proxy_url: proxy_url.to_owned(), client: client.clone() })
+    }
+
+    fn begin(&self, made: Made, last: Option<JoinHandle<()>>) -> Running {
+        let (serving, receiver) = watch::channel(Arc::clone(&made.served));
         let shown = Arc::new(Shown::default());
         let Parts { log, progress, clock, .. } = self.parts.clone();
         let rooms = Rooms { log, progress, clock };
@@ -173,7 +211,7 @@ impl Dispatch {
             }
             subscriber.run().await;
         });
-        Running { serving, courier, shown, task }
+        Running { made, serving, shown, task }
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
@@ -189,12 +227,12 @@ impl Dispatch {
 
     /// Where a subscriber's events go; `None` when it is not configured.
     pub fn url(&self, subscriber: &str) -> Option<String> {
-        Some(self.running().get(subscriber)?.serving.borrow().settings.url.clone())
+        Some(self.running().get(subscriber)?.made.served.settings.url.clone())
     }
 
     /// Whether a subscriber takes events of this app and kind. Of `where` it can't be told here.
     pub fn wants(&self, subscriber: &str, app: &str, kind: Kind) -> bool {
-        self.running().get(subscriber).is_some_and(|running| running.serving.borrow().takes(app, kind))
+        self.running().get(subscriber).is_some_and(|running| running.made.served.takes(app, kind))
     }
 
     /// Deliveries that a subscriber has still to get, by figures of the store.
@@ -230,7 +268,7 @@ impl Dispatch {
         let (served, courier) = {
             let running = self.running();
             let one = running.get(subscriber)?;
-            (Arc::clone(&one.serving.borrow()), one.courier.clone())
+            (Arc::clone(&one.made.served), one.made.courier.clone())
         };
         Some(sample::send(&served, &courier, self.parts.clock.now()).await)
     }

@@ -48,11 +48,18 @@ pub struct Intake {
     inbound: Vec<Inbound>,
     /// For apps whose queries nobody answers.
     unasked: Answer,
+    mask_numbers: bool,
+    lasting: Lasting,
+}
+
+/// What stays when the settings change.
+#[derive(Clone)]
+struct Lasting {
+    client: Client,
     copies: Copies,
     store: Arc<dyn store::Intake>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
-    mask_numbers: bool,
 }
 
 impl fmt::Debug for Intake {
@@ -81,28 +88,46 @@ impl Intake {
     ) -> Result<(Arc<Self>, impl Future<Output = ()> + Send + use<>), BadUrl> {
         let metrics = Metrics::default();
         let (copies, keeping) = Copies::new(Arc::clone(&store), metrics.clone());
-        let inbound = settings.inbound_query.iter().map(|inbound| Inbound::new(inbound, client.clone()));
+        let room = Room::new(settings.max_body_bytes, settings.body_idle_timeout);
+        let lasting = Lasting { client: client.clone(), copies, store, clock, metrics };
+        Ok((Self::of(settings, mask_numbers, room, lasting)?, keeping))
+    }
+
+    /// An intake as other settings say, which goes on counting and keeping where this one does.
+    ///
+    /// # Errors
+    /// A responder's URL is none.
+    pub fn changed(&self, settings: &Settings, mask_numbers: bool) -> Result<Arc<Self>, BadUrl> {
+        let room = self.room.changed(settings.max_body_bytes, settings.body_idle_timeout);
+        Self::of(settings, mask_numbers, room, self.lasting.clone())
+    }
+
+    fn of(
+        settings: &Settings,
+        mask_numbers: bool,
+        room: Room,
+        lasting: Lasting,
+    ) -> Result<Arc<Self>, BadUrl> {
+        let inbound = settings.inbound_query.iter();
+        let inbound = inbound.map(|inbound| Inbound::new(inbound, lasting.client.clone()));
         let intake = Self {
             keys: Keys::new(&settings.keys),
             networks: settings.networks.clone(),
             trusted_proxies: settings.listen.trusted_proxies.clone(),
             apps: settings.apps.iter().map(|app| app.as_str().into()).collect(),
-            room: Room::new(settings.max_body_bytes, settings.body_idle_timeout),
+            room,
             dedup_window: settings.dedup_window,
             inbound: inbound.collect::<Result<_, _>>()?,
             unasked: Answer::fallback("", ""),
-            copies,
-            store,
-            clock,
-            metrics,
             mask_numbers,
+            lasting,
         };
-        Ok((Arc::new(intake), keeping))
+        Ok(Arc::new(intake))
     }
 
     /// What is counted, for a scrape.
     pub fn metrics(&self) -> Metrics {
-        self.metrics.clone()
+        self.lasting.metrics.clone()
     }
 
     /// What is known of a callback whose head is there.
@@ -118,7 +143,7 @@ impl Intake {
             outcome: Outcome::ClientGone,
             responder: None,
             failure: None,
-            metrics: self.metrics.clone(),
+            metrics: self.lasting.metrics.clone(),
             mask_numbers: self.mask_numbers,
         }
     }
@@ -152,7 +177,7 @@ impl Intake {
     ) -> NewEvent {
         let (heading, key) = look_through(&app, label.as_deref(), &body).await;
         let Heading { kind, task_id, call_sn } = heading;
-        let received_at = self.clock.now();
+        let received_at = self.lasting.clock.now();
         // A query is asked anew each time somebody calls.
         let repeats = !self.dedup_window.is_zero() && kind != Kind::InboundQuery;
         let since = received_at.checked_sub(self.dedup_window).unwrap_or(Timestamp::MIN);
@@ -174,7 +199,7 @@ impl Intake {
     /// Has the store keep an event; ready when it is synced.
     pub(super) async fn keep(&self, event: NewEvent) -> Result<Outcome, Refusal> {
         let (id, app) = (event.id, Arc::clone(&event.app));
-        let error = match tokio::time::timeout(KEEP_WITHIN, self.store.append(event)).await {
+        let error = match tokio::time::timeout(KEEP_WITHIN, self.lasting.store.append(event)).await {
             Ok(Ok(Appended::Kept(_))) => return Ok(Outcome::Accepted),
             Ok(Ok(Appended::Duplicate(_))) => return Ok(Outcome::Duplicate),
             Ok(Err(error)) => error.to_string(),
@@ -199,7 +224,7 @@ impl Intake {
             }
             None => self.unasked.clone(),
         };
-        self.copies.put(event, share);
+        self.lasting.copies.put(event, share);
         answer
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::net::{ListenSettings, Networks};
 
@@ -100,6 +100,36 @@ pub struct SubscriberSettings {
     pub enrich: bool,
     /// Whether it was named by an app: then its host's addresses are looked at.
     pub guarded: bool,
+}
+
+impl PartialEq for SubscriberSettings {
+    fn eq(&self, other: &Self) -> bool {
+        // By name, so that a further field is asked about here.
+        let Self {
+            name,
+            url,
+            apps,
+            events,
+            filter,
+            timeout,
+            max_in_flight,
+            ordered,
+            since,
+            rate_per_second,
+            retry,
+            signing_secrets,
+            headers,
+            enrich,
+            guarded,
+        } = self;
+        let secrets = signing_secrets.iter().map(ExposeSecret::expose_secret);
+        (name, url, apps, events, filter)
+            == (&other.name, &other.url, &other.apps, &other.events, &other.filter)
+            && (timeout, max_in_flight, ordered) == (&other.timeout, &other.max_in_flight, &other.ordered)
+            && (since, rate_per_second, retry) == (&other.since, &other.rate_per_second, &other.retry)
+            && secrets.eq(other.signing_secrets.iter().map(ExposeSecret::expose_secret))
+            && (headers, enrich, guarded) == (&other.headers, &other.enrich, &other.guarded)
+    }
 }
 
 /// Who answers inbound queries of some apps.

@@ -1,13 +1,14 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::hub::schedule::Clock;
 use crate::net::client::Client;
-use crate::net::listen::{self, Drain};
+use crate::net::listen::{self, Drain, Live};
 use crate::net::{ListenSettings, Networks};
 use crate::store::{self, Event, Log, MemoryStore, NewEvent, Seq, ShardId, StoreError};
 
@@ -88,9 +89,10 @@ impl Bed {
         let listener = listen::bind(settings.listen.address, false).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (_, drain) = Drain::new();
+        let intake = Arc::new(ArcSwap::new(intake));
         let serve = async move {
             let service = move |peer| Connection::new(Arc::clone(&intake), peer);
-            listen::serve(listener, &settings.listen, reject, service, drain).await;
+            listen::serve(listener, Live::new(settings.listen), reject, service, drain).await;
         };
         let tasks = [tokio::spawn(serve), tokio::spawn(keeping)];
         Self { url, client, store, clock, tasks }

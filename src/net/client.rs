@@ -86,6 +86,11 @@ impl Client {
         Self::of(Some(networks))
     }
 
+    /// Whether they share their connections.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     fn of(within: Option<Networks>) -> Result<Self, EgressError> {
         let connector = Connector::new(&EgressSettings {
             source_ips: SourceIps::None,

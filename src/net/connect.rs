@@ -21,13 +21,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 pub use self::error::{ConnectError, EgressError, ProxyFailure, Stage};
 pub use self::source::compatible;
 pub use self::stream::Stream;
-use super::{EgressProxy, EgressProxyKind, EgressSettings, Origin, Scheme};
+use super::{EgressProxy, EgressProxyKind, EgressSettings, Http2, Origin, Scheme};
 
 /// Makes connections as the settings say; clones share all of it.
 #[derive(Clone)]
@@ -37,8 +38,14 @@ struct Inner {
     sources: Vec<Option<IpAddr>>,
     proxy: Option<EgressProxy>,
     timeout: Duration,
+    http2: Http2,
+    /// Digest of the CA file.
+    ca: Option<Digest>,
     tls: TlsConnector,
 }
+
+/// SHA-256.
+type Digest = [u8; 32];
 
 /// A connection that is ready for a request.
 #[derive(Debug)]
@@ -65,12 +72,41 @@ impl Connector {
     /// # Errors
     /// One is not, or the authorities can't be read.
     pub fn new(settings: &EgressSettings) -> Result<Connector, EgressError> {
+        Self::make(settings, None)
+    }
+
+    /// One for other settings. Where it believes the same authorities, those are not loaded again.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn changed(&self, settings: &EgressSettings) -> Result<Connector, EgressError> {
+        Self::make(settings, Some(self))
+    }
+
+    fn make(settings: &EgressSettings, earlier: Option<&Self>) -> Result<Connector, EgressError> {
+        let (ca_file, http2) = (settings.ca_file.as_deref(), settings.http2);
+        let bundle = ca_file.map(roots::read).transpose()?;
+        let ca = bundle.as_deref().map(|bytes| Sha256::digest(bytes).into());
+        let known = earlier.filter(|known| (known.0.ca, known.0.http2) == (ca, http2));
+        let tls = match known {
+            Some(known) => known.0.tls.clone(),
+            None => tls::connector(roots::load(ca_file.zip(bundle.as_deref()))?, http2)?,
+        };
         Ok(Connector(Arc::new(Inner {
             sources: source::settle(&settings.source_ips, &settings.allowed_ips)?,
             proxy: settings.proxy.clone(),
             timeout: settings.connect_timeout,
-            tls: tls::connector(roots::load(settings.ca_file.as_deref())?, settings.http2)?,
+            http2,
+            ca,
+            tls,
         })))
+    }
+
+    /// Whether connections of `other`'s are as good as its own: they leave from the same addresses, by the same
+    /// proxy, and believe the same authorities.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let (one, other) = (&*self.0, &*other.0);
+        (&one.sources, &one.proxy, one.http2, one.ca) == (&other.sources, &other.proxy, other.http2, other.ca)
     }
 
     /// The local addresses to connect from. Never empty; `[None]` leaves the choice to the kernel.

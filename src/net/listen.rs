@@ -18,6 +18,7 @@ mod drain;
 mod guard;
 pub mod head;
 mod linger;
+mod live;
 mod patience;
 pub mod proxy_header;
 mod refusal;
@@ -29,6 +30,7 @@ use std::net::{IpAddr, SocketAddr};
 pub use accept::serve;
 pub use bind::bind;
 pub use drain::{Drain, DrainTrigger};
+pub use live::Live;
 
 use super::Networks;
 

@@ -7,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixSet;
 
 /// A set of IPv4 and IPv6 networks; one look-up costs the same however many there are.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Networks {
     v4: PrefixSet<Ipv4Net>,
     v6: PrefixSet<Ipv6Net>,
@@ -19,6 +19,14 @@ impl Networks {
         match address.to_canonical() {
             IpAddr::V4(v4) => self.v4.get_lpm(&Ipv4Net::from(v4)).is_some(),
             IpAddr::V6(v6) => self.v6.get_lpm(&Ipv6Net::from(v6)).is_some(),
+        }
+    }
+
+    /// Whether all of `network` is in one of them.
+    pub fn covers(&self, network: IpNet) -> bool {
+        match network {
+            IpNet::V4(net) => self.v4.get_lpm(&net).is_some(),
+            IpNet::V6(net) => self.v6.get_lpm(&net).is_some(),
         }
     }
 
@@ -71,5 +79,10 @@ mod tests {
             assert_eq!(set.contains(address.parse().unwrap()), inside, "{address}");
         }
         assert!(!set.is_empty() && Networks::default().is_empty());
+        for (network, inside) in
+            [("10.20.0.0/16", true), ("10.20.7.0/24", true), ("10.0.0.0/8", false), ("fd12::/16", true)]
+        {
+            assert_eq!(set.covers(network.parse().unwrap()), inside, "{network}");
+        }
     }
 }

@@ -43,6 +43,7 @@ pub enum ResolveError {
 /// One host name that is watched for as long as this lives.
 pub struct Name {
     host: String,
+    port: u16,
     shared: Arc<Shared>,
     task: Option<AbortHandle>,
 }
@@ -66,7 +67,12 @@ impl Name {
                 Some(tokio::spawn(following).abort_handle())
             }
         };
-        Arc::new(Name { host: host.to_owned(), shared, task })
+        Arc::new(Name { host: host.to_owned(), port, shared, task })
+    }
+
+    /// Whether it is `host` that is watched, and for `port`.
+    pub fn is(&self, host: &str, port: u16) -> bool {
+        (self.host.as_str(), self.port) == (host, port)
     }
 
     /// The addresses of the last good answer, in its order; empty until the first.

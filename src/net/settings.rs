@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::Networks;
 
@@ -76,6 +76,19 @@ pub enum EgressProxyKind {
     Connect,
     /// SOCKS 5 (RFC 1928).
     Socks5,
+}
+
+impl EgressProxy {
+    fn parts(&self) -> (EgressProxyKind, &str, u16, Option<(&str, &str)>) {
+        let login = self.login.as_ref().map(|(user, password)| (user.as_str(), password.expose_secret()));
+        (self.kind, &self.host, self.port, login)
+    }
+}
+
+impl PartialEq for EgressProxy {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
 }
 
 impl fmt::Debug for EgressProxy {

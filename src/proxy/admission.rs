@@ -55,10 +55,7 @@ impl Admission {
         let networks = settings.iter().flat_map(|app| app.networks.iter());
         for network in networks {
             // One look-up must give all: a narrow network lists the apps of the wider ones around it too.
-            let around = settings
-                .iter()
-                .zip(apps)
-                .filter(|(app, _)| app.networks.iter().any(|n| n.contains(&network)));
+            let around = settings.iter().zip(apps).filter(|(app, _)| app.networks.covers(network));
             let around: Vec<Arc<App>> = around.map(|(_, app)| Arc::clone(app)).collect();
             match network {
                 IpNet::V4(net) => drop(admission.v4.insert(net, around)),

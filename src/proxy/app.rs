@@ -45,9 +45,17 @@ pub struct App {
 }
 
 impl App {
-    /// As configured; `slot` is where the metrics count it.
-    pub fn new(settings: &AppSettings, credential: Credential, slot: usize) -> Self {
+    /// As configured; `slot` is where the metrics count it. What is counted of the app goes on from `earlier`.
+    pub fn new(settings: &AppSettings, credential: Credential, slot: usize, earlier: Option<&Self>) -> Self {
         let limits = Limits::new(&settings.rate_limits);
+        let limits = match earlier {
+            Some(earlier) => limits.after(&earlier.limits),
+            None => limits,
+        };
+        let in_flight = match earlier {
+            Some(earlier) => earlier.in_flight.at_most(settings.max_in_flight),
+            None => InFlight::new(settings.max_in_flight),
+        };
         Self {
             name: settings.name.clone(),
             slot,
@@ -57,7 +65,7 @@ impl App {
             outnum_duplicate_window: settings.outnum_duplicate_window,
             policies: limits.policies(),
             limits: Arc::new(limits),
-            in_flight: Arc::new(InFlight::new(settings.max_in_flight)),
+            in_flight: Arc::new(in_flight),
             checks: settings.checks,
             weight: settings.weight,
             priority: settings.priority,

@@ -182,7 +182,7 @@ async fn book(
         }
     };
     if let Some(submission) = submission(&bytes, fields, &record.app.name) {
-        enter(&record.worker.running.ledger, submission, numbers);
+        enter(&record.worker.running.rooms.ledger, submission, numbers);
     }
     let body = if whole { Answer::whole(bytes) } else { Answer::after(bytes, body) };
     Ok(Answered { response: Response::from_parts(head, body), record })

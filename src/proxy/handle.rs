@@ -12,16 +12,17 @@ use serde::Serialize;
 use super::Connection;
 use super::global::GlobalStatus;
 use super::metrics::{Counts, Metrics, Slots};
-use super::running::{AccessLog, Running, StartError};
+use super::running::{AccessLog, Rooms, Running, StartError};
 use super::settings::Settings;
 use super::team_url::TeamUrls;
 use super::upstream::Upstream;
 use super::worker::Worker;
 use crate::net::listen::{Peer, Rejected};
-use crate::store::{Ledger, LedgerKey, Once};
 
 /// At the end it is looked so often whether anything is under way still.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How long other settings wait for the addresses of a new upstream, so that no request has to.
+const FIRST_LOOK_UP: Duration = Duration::from_secs(1);
 /// How often unused connections to the upstream are looked through.
 const SWEEP: Duration = Duration::from_secs(2);
 
@@ -30,6 +31,12 @@ pub struct Proxy {
     running: ArcSwap<Running>,
     slots: Arc<Slots>,
     threads: Vec<Thread>,
+}
+
+/// Other settings, worked out.
+pub struct Prepared {
+    running: Arc<Running>,
+    workers: Vec<Arc<Worker>>,
 }
 
 struct Thread {
@@ -44,10 +51,8 @@ impl fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// Works the settings out for so many worker threads; `once` remembers what must not be sent twice, `ledger`
-    /// is told of batches, whose numbers are digested with its key, and `team_urls` stands for the callback
-    /// addresses of tasks. Follows the upstreams' names on the current
-    /// tokio runtime, which must outlive the workers.
+    /// Works the settings out for so many worker threads. Follows the upstreams' names on the current tokio
+    /// runtime, which must outlive the workers.
     ///
     /// # Errors
     /// The settings can't run on this host.
@@ -55,18 +60,44 @@ impl Proxy {
         settings: Settings,
         log: AccessLog,
         threads: usize,
-        once: Arc<dyn Once>,
-        ledger: (Arc<dyn Ledger>, LedgerKey),
-        team_urls: Option<Arc<dyn TeamUrls>>,
+        rooms: Rooms,
     ) -> Result<Arc<Self>, StartError> {
         let slots = Arc::new(Slots::default());
-        let running = Running::new(settings, log, &slots, once, ledger, team_urls)?;
+        let running = Running::new(settings, log, &slots, rooms)?;
         let threads = (0..threads).map(|_| {
             let counts = Arc::<Mutex<Counts>>::default();
             let worker = Worker::new(Arc::clone(&running), Arc::clone(&counts));
             Thread { worker: Arc::new(ArcSwap::new(worker)), counts }
         });
         Ok(Arc::new(Self { threads: threads.collect(), running: ArcSwap::new(running), slots }))
+    }
+
+    /// Works other settings out, which nothing acts on until they are [taken up](Self::take_up). Follows the
+    /// upstreams' names on the current tokio runtime, and waits a moment for those that are new.
+    ///
+    /// # Errors
+    /// The settings can't run on this host.
+    pub async fn prepare(
+        &self,
+        settings: Settings,
+        log: AccessLog,
+        team_urls: Option<Arc<dyn TeamUrls>>,
+    ) -> Result<Prepared, StartError> {
+        let running = self.running.load().changed(settings, log, &self.slots, team_urls)?;
+        for upstream in [&running.api, &running.recordings] {
+            // One that is not found now is found later, or whoever needs it is told.
+            drop(upstream.name.first(FIRST_LOOK_UP).await);
+        }
+        let workers = self.workers().iter().map(|worker| worker.under(Arc::clone(&running))).collect();
+        Ok(Prepared { running, workers })
+    }
+
+    /// Serves each request that comes from now on by other settings; those under way keep theirs.
+    pub fn take_up(&self, prepared: Prepared) {
+        self.running.store(prepared.running);
+        for (thread, worker) in self.threads.iter().zip(prepared.workers) {
+            thread.worker.store(worker);
+        }
     }
 
     /// What makes a service for each connection that thread number `thread` accepts.

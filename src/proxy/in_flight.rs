@@ -1,18 +1,24 @@
 //! Counting what is under way.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How many are under way, and how many may be.
 #[derive(Debug, Default)]
 pub struct InFlight {
-    now: AtomicUsize,
+    now: Arc<AtomicUsize>,
     max: usize,
 }
 
 impl InFlight {
     /// None yet, at most `max`.
     pub fn new(max: usize) -> Self {
-        Self { now: AtomicUsize::new(0), max }
+        Self { now: Arc::default(), max }
+    }
+
+    /// The same, of which there may be `max` from now on: who is under way counts.
+    pub fn at_most(&self, max: usize) -> Self {
+        Self { now: Arc::clone(&self.now), max }
     }
 
     /// One more, unless there are as many as may be. Whoever got `true` has to [`leave`](Self::leave).
@@ -53,5 +59,15 @@ mod tests {
         in_flight.leave();
         assert_eq!(in_flight.now(), 1);
         assert!(in_flight.enter());
+    }
+
+    #[test]
+    fn who_is_under_way_counts_under_another_limit_too() {
+        let before = InFlight::new(2);
+        assert!(before.enter());
+        let after = before.at_most(1);
+        assert!(!after.enter());
+        before.leave();
+        assert!(after.enter());
     }
 }

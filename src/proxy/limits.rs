@@ -3,7 +3,7 @@
 mod shown;
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock, QuantaInstant, Reference};
@@ -19,6 +19,10 @@ use crate::xinyao::{Target, TargetSet};
 pub use self::shown::{LimitStatus, names};
 
 type Governor = RateLimiter<NotKeyed, Shared, DefaultClock, StateInformationMiddleware>;
+
+/// One for all limits: making one asks the processor what it is, which takes a virtual machine tens of
+/// microseconds.
+static CLOCK: LazyLock<DefaultClock> = LazyLock::new(DefaultClock::default);
 
 /// The governor's state, which can so be looked at as well: the governor itself charges whoever asks.
 struct Shared(Arc<InMemoryState>);
@@ -36,7 +40,7 @@ impl StateStore for Shared {
 
 /// One limit.
 pub struct Limit {
-    governor: Governor,
+    governor: Arc<Governor>,
     state: Arc<InMemoryState>,
     clock: DefaultClock,
     start: QuantaInstant,
@@ -91,9 +95,21 @@ impl Limit {
         let burst = NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN);
         // `with_period` is `None` for a period of zero alone, which is excluded above.
         let quota = Quota::with_period(period).unwrap_or(Quota::per_second(burst)).allow_burst(burst);
-        let (state, clock) = (Arc::<InMemoryState>::default(), DefaultClock::default());
-        let governor = Governor::new(quota, Shared(Arc::clone(&state)), clock.clone());
+        let (state, clock) = (Arc::<InMemoryState>::default(), CLOCK.clone());
+        let governor = Arc::new(Governor::new(quota, Shared(Arc::clone(&state)), clock.clone()));
         Self { governor, state, start: clock.now(), clock, period, rate, name, targets, max_wait }
+    }
+
+    /// Whether `other` counts the same requests to the same measure.
+    fn counts_like(&self, other: &Self) -> bool {
+        (self.rate, self.targets) == (other.rate, other.targets)
+    }
+
+    /// Goes on counting where `earlier` is.
+    fn go_on_from(&mut self, earlier: &Self) {
+        self.governor = Arc::clone(&earlier.governor);
+        self.state = Arc::clone(&earlier.state);
+        (self.clock, self.start) = (earlier.clock.clone(), earlier.start);
     }
 
     fn ask(&self) -> Said {
@@ -137,6 +153,17 @@ impl Limits {
         // The narrowest first: what it refuses takes nothing from the wider ones.
         limits.sort_by_key(|limit| Target::ALL.iter().filter(|t| limit.targets.contains(**t)).count());
         Self { limits }
+    }
+
+    /// Those that `earlier` has as well go on from where they are there.
+    pub fn after(mut self, earlier: &Self) -> Self {
+        let mut left: Vec<&Limit> = earlier.limits.iter().collect();
+        for limit in &mut self.limits {
+            if let Some(at) = left.iter().position(|known| known.counts_like(limit)) {
+                limit.go_on_from(left.swap_remove(at));
+            }
+        }
+        self
     }
 
     /// Asks those limits that `target` has, from number `from` on. `waited` is how long the request was
@@ -247,6 +274,35 @@ mod tests {
             }
             limits.admit(OUTNUM, 0, Duration::ZERO, &mut None);
         }
+    }
+
+    #[test]
+    fn what_did_not_change_goes_on_from_where_it_is() {
+        let outnum = || [OUTNUM].into_iter().collect();
+        let admits = |limits: &Limits, target| {
+            matches!(limits.admit(target, 0, Duration::ZERO, &mut None), Verdict::Admitted)
+        };
+        let before = Limits::new(&[
+            limit(9, 1, outnum(), Duration::ZERO),
+            limit(9, 2, TargetSet::ALL, Duration::ZERO),
+        ]);
+        assert!(admits(&before, OUTNUM));
+        let same = Limits::new(&[
+            limit(9, 1, outnum(), Duration::ZERO),
+            limit(9, 3, TargetSet::ALL, Duration::ZERO),
+        ]);
+        let after = same.after(&before);
+        assert!(!admits(&after, OUTNUM));
+        assert!(
+            (0..3).all(|_| admits(&after, TASKLIST)) && !admits(&after, TASKLIST),
+            "another burst begins anew"
+        );
+        // Two alike have a state each.
+        let twice =
+            || Limits::new(&[limit(9, 1, outnum(), Duration::ZERO), limit(9, 1, outnum(), Duration::ZERO)]);
+        let third = twice().after(&after);
+        assert!(!admits(&third, OUTNUM));
+        assert!(admits(&twice(), OUTNUM));
     }
 
     #[test]

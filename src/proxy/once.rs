@@ -135,7 +135,7 @@ where
     S: Service<Box<Call>, Response = Answered, Error = Refused> + Send + 'static,
     S::Future: Send + 'static,
 {
-    let slot = Slot::new(Arc::clone(&call.worker.running.once));
+    let slot = Slot::new(Arc::clone(&call.worker.running.rooms.once));
     let marker = Marker::new(&call.head, plan.endpoint);
     let mut claim = claim(&call, &plan);
     let whole = match &call.body {

@@ -1,5 +1,6 @@
 //! The configuration as it runs: everything that can be worked out beforehand, worked out.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,6 +17,7 @@ use super::source::Sources;
 use super::team_url::TeamUrls;
 use super::upstream::{BadOrigin, Upstream};
 use super::worker::Worker;
+use crate::net::Origin;
 use crate::net::connect::{Connector, EgressError};
 use crate::store::{Ledger, LedgerKey, Once};
 
@@ -37,7 +39,7 @@ pub struct Running {
     /// Retries under way.
     pub budget: Arc<Budget>,
     /// The SaaS's clock.
-    pub clock: Clock,
+    pub clock: Arc<Clock>,
     /// The SaaS's API.
     pub api: Arc<Upstream>,
     /// Where recordings are.
@@ -45,15 +47,9 @@ pub struct Running {
     /// Makes connections.
     pub connector: Connector,
     /// Where connections leave from.
-    pub sources: Sources,
-    /// What was sent that must not be sent twice.
-    pub once: Arc<dyn Once>,
-    /// What is told of batches.
-    pub ledger: Arc<dyn Ledger>,
-    /// What their numbers are digested with.
-    pub ledger_key: LedgerKey,
-    /// What stands for the callback addresses of tasks; none: they are left alone.
-    pub team_urls: Option<Arc<dyn TeamUrls>>,
+    pub sources: Arc<Sources>,
+    /// What the others keep.
+    pub rooms: Rooms,
     /// Where uploads wait.
     pub spools: Room,
     /// Where workbooks wait of which only the ledger wants to know.
@@ -64,7 +60,20 @@ pub struct Running {
     pub log_access: bool,
     /// Whether phone numbers in it are masked.
     pub mask_numbers: bool,
-    draining: AtomicBool,
+    draining: Arc<AtomicBool>,
+}
+
+/// What others keep for the proxy.
+#[derive(Clone)]
+pub struct Rooms {
+    /// What was sent that must not be sent twice.
+    pub once: Arc<dyn Once>,
+    /// What is told of batches.
+    pub ledger: Arc<dyn Ledger>,
+    /// What their numbers are digested with.
+    pub ledger_key: LedgerKey,
+    /// What stands for the callback addresses of tasks; none: they are left alone.
+    pub team_urls: Option<Arc<dyn TeamUrls>>,
 }
 
 /// Why a configuration can't run on this host.
@@ -104,38 +113,74 @@ impl Running {
         settings: Settings,
         log: AccessLog,
         slots: &Slots,
-        once: Arc<dyn Once>,
-        (ledger, ledger_key): (Arc<dyn Ledger>, LedgerKey),
-        team_urls: Option<Arc<dyn TeamUrls>>,
+        rooms: Rooms,
     ) -> Result<Arc<Self>, StartError> {
         let connector = Connector::new(&settings.egress)?;
-        let apps = settings.apps.iter().map(|app| {
-            let credential = settings.credentials.get(&app.credential).ok_or_else(|| {
-                StartError::Credential { app: app.name.clone(), credential: app.credential.clone() }
-            })?;
-            Ok(App::new(app, credential.clone(), slots.of(&app.name)))
-        });
         Ok(Arc::new(Self {
             nobody: App::nobody(slots.of(super::app::NOBODY)),
-            apps: apps.collect::<Result<Vec<_>, StartError>>()?,
+            apps: apps(&settings, slots, &[])?,
             global: GlobalLimit::new(settings.limits.global),
             in_flight: InFlight::new(settings.upstream.max_in_flight),
             budget: Arc::default(),
-            clock: Clock::default(),
-            api: Arc::new(Upstream::new(settings.upstream.base_url.clone(), &connector)?),
-            recordings: Arc::new(Upstream::new(settings.upstream.recordings_url.clone(), &connector)?),
-            sources: Sources::new(connector.sources().to_vec()),
+            clock: Arc::default(),
+            api: Arc::new(Upstream::new(settings.upstream.base_url.clone(), &connector, None)?),
+            recordings: Arc::new(Upstream::new(settings.upstream.recordings_url.clone(), &connector, None)?),
+            sources: Arc::new(Sources::new(connector.sources().to_vec())),
             connector,
-            once,
-            ledger,
-            ledger_key,
-            team_urls,
+            rooms,
             spools: Room::new(settings.limits.max_body_bytes),
             copies: Room::of(COPIES_BYTES),
             digests: Room::of(numbers::MAX_BYTES),
             log_access: log.on,
             mask_numbers: log.mask_numbers,
-            draining: AtomicBool::new(false),
+            draining: Arc::default(),
+            settings,
+        }))
+    }
+
+    /// Works other settings out. What is known and counted goes on from here, wherever that has not changed:
+    /// what is under way, limits, circuits, addresses, the SaaS's clock.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn changed(
+        &self,
+        settings: Settings,
+        log: AccessLog,
+        slots: &Slots,
+        team_urls: Option<Arc<dyn TeamUrls>>,
+    ) -> Result<Arc<Self>, StartError> {
+        let connector = self.connector.changed(&settings.egress)?;
+        let same_way = connector.is_like(&self.connector);
+        let upstream = |origin: &Origin, known: &Arc<Upstream>| -> Result<_, BadOrigin> {
+            if same_way && known.origin == *origin {
+                return Ok(Arc::clone(known));
+            }
+            Upstream::new(origin.clone(), &connector, Some(known)).map(Arc::new)
+        };
+        let same_room = settings.limits.max_body_bytes == self.settings.limits.max_body_bytes;
+        Ok(Arc::new(Self {
+            nobody: App::nobody(slots.of(super::app::NOBODY)),
+            apps: apps(&settings, slots, &self.apps)?,
+            global: GlobalLimit::new(settings.limits.global).after(&self.global),
+            in_flight: self.in_flight.at_most(settings.upstream.max_in_flight),
+            budget: Arc::clone(&self.budget),
+            clock: Arc::clone(&self.clock),
+            api: upstream(&settings.upstream.base_url, &self.api)?,
+            recordings: upstream(&settings.upstream.recordings_url, &self.recordings)?,
+            sources: if same_way {
+                Arc::clone(&self.sources)
+            } else {
+                Arc::new(Sources::new(connector.sources().to_vec()))
+            },
+            connector,
+            rooms: Rooms { team_urls, ..self.rooms.clone() },
+            copies: self.copies.clone(),
+            digests: self.digests.clone(),
+            spools: if same_room { self.spools.clone() } else { Room::new(settings.limits.max_body_bytes) },
+            log_access: log.on,
+            mask_numbers: log.mask_numbers,
+            draining: Arc::clone(&self.draining),
             settings,
         }))
     }
@@ -203,4 +248,18 @@ impl Running {
         }
         readings
     }
+}
+
+/// The apps as they run; what is counted of those that were there `before` goes on.
+fn apps(settings: &Settings, slots: &Slots, before: &[App]) -> Result<Vec<App>, StartError> {
+    let before: HashMap<&str, &App> = before.iter().map(|app| (app.name.as_str(), app)).collect();
+    let apps = settings.apps.iter().map(|app| {
+        let credential = settings.credentials.get(&app.credential).ok_or_else(|| StartError::Credential {
+            app: app.name.clone(),
+            credential: app.credential.clone(),
+        })?;
+        let before = before.get(app.name.as_str()).copied();
+        Ok(App::new(app, credential.clone(), slots.of(&app.name), before))
+    });
+    apps.collect()
 }

@@ -91,7 +91,7 @@ where
     }
 
     fn call(&mut self, call: Box<Call>) -> Self::Future {
-        let Some(urls) = &call.worker.running.team_urls else { return Either::Left(self.0.call(call)) };
+        let Some(urls) = &call.worker.running.rooms.team_urls else { return Either::Left(self.0.call(call)) };
         match call.record.target {
             Some(Target::Endpoint(Endpoint::AddTask)) => {
                 let urls = Arc::clone(urls);
@@ -164,7 +164,8 @@ fn unseen(call: &Call) -> Option<&'static str> {
 
 /// Whether an address in the call's body is to be replaced.
 pub fn rewritten(call: &Call) -> bool {
-    call.record.target == Some(Target::Endpoint(Endpoint::AddTask)) && call.worker.running.team_urls.is_some()
+    call.record.target == Some(Target::Endpoint(Endpoint::AddTask))
+        && call.worker.running.rooms.team_urls.is_some()
 }
 
 fn put(call: &mut Call, body: Vec<u8>) {

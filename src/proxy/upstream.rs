@@ -34,20 +34,22 @@ pub struct Upstream {
 pub struct BadOrigin(String);
 
 impl Upstream {
-    /// Begins to follow the server's name, on the current tokio runtime.
+    /// Begins to follow the server's name, on the current tokio runtime; if it is that of `known`, what is known
+    /// of it stays.
     ///
     /// # Errors
     /// The origin's host is none.
-    pub fn new(origin: Origin, connector: &Connector) -> Result<Self, BadOrigin> {
+    pub fn new(origin: Origin, connector: &Connector, known: Option<&Self>) -> Result<Self, BadOrigin> {
         let text = origin.authority();
         let (host, port) = connector.dial(&origin);
+        let name = known.map(|known| &known.name).filter(|name| name.is(&host, port)).cloned();
         Ok(Self {
             authority: Authority::try_from(text.as_str()).map_err(|_| BadOrigin(text))?,
             scheme: match origin.scheme {
                 Scheme::Http => UriScheme::HTTP,
                 Scheme::Https => UriScheme::HTTPS,
             },
-            name: Name::watch(&host, port),
+            name: name.unwrap_or_else(|| Name::watch(&host, port)),
             origin,
             circuits: Mutex::default(),
             troubled: AtomicUsize::new(0),

@@ -9,6 +9,7 @@ use super::app::App;
 use super::lane::Open;
 use super::metrics::Counts;
 use super::running::Running;
+use super::upstream::Upstream;
 use super::way::Way;
 use crate::xinyao::Target;
 
@@ -45,16 +46,43 @@ pub struct Date {
 }
 
 impl Worker {
-    /// A worker of `running` that goes on counting in `counts`.
+    /// A worker of `running` that counts in `counts`.
     pub fn new(running: Arc<Running>, counts: Arc<Mutex<Counts>>) -> Arc<Self> {
+        let (api, recordings) = (Way::new(&running.api), Way::new(&running.recordings));
+        let open = running.sources.addresses().iter().map(|_| Arc::default()).collect();
+        Self::of(running, counts, api, recordings, open)
+    }
+
+    /// The same worker under another configuration; it keeps the connections of ways that stay as they are.
+    pub fn under(&self, running: Arc<Running>) -> Arc<Self> {
+        let way = |known: &Arc<Way>, upstream: &Arc<Upstream>| {
+            if Arc::ptr_eq(&known.upstream, upstream) { Arc::clone(known) } else { Way::new(upstream) }
+        };
+        let (api, recordings) = (way(&self.api, &running.api), way(&self.recordings, &running.recordings));
+        let known = self.running.sources.addresses();
+        let open = running.sources.addresses().iter().map(|address| {
+            let at = known.iter().position(|known| known == address);
+            at.map_or_else(Arc::default, |at| Arc::clone(&self.open[at]))
+        });
+        let open = open.collect();
+        Self::of(running, Arc::clone(&self.counts), api, recordings, open)
+    }
+
+    fn of(
+        running: Arc<Running>,
+        counts: Arc<Mutex<Counts>>,
+        api: Arc<Way>,
+        recordings: Arc<Way>,
+        open: Vec<Arc<AtomicUsize>>,
+    ) -> Arc<Self> {
         let apps: Vec<Arc<App>> = running.apps.iter().map(|app| Arc::new(app.for_worker())).collect();
         Arc::new(Self {
             admission: Admission::new(&apps, &running.settings.apps),
             nobody: Arc::new(running.nobody.for_worker()),
-            api: Way::new(&running.api),
-            recordings: Way::new(&running.recordings),
+            api,
+            recordings,
             counts,
-            open: running.sources.addresses().iter().map(|_| Arc::default()).collect(),
+            open,
             date: Mutex::default(),
             running,
         })

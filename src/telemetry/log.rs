@@ -2,12 +2,14 @@
 
 use std::backtrace::BacktraceStatus;
 use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
 
 use tracing::Subscriber;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt};
 
@@ -19,23 +21,40 @@ pub const ACCESS: &str = "access";
 /// What a line of [`Format::Json`] is like: a JSON Schema, draft 2020-12.
 pub const SCHEMA: &str = include_str!("log.schema.json");
 
+/// The levels of the log that was begun: there is one for the whole process.
+static LEVELS: OnceLock<Handle<Targets, Registry>> = OnceLock::new();
+
 /// Begins logging. A second call does nothing: the first one's choice stands.
 pub fn start(settings: Settings) {
     let writer: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
         Format::Text => Box::new(lines()),
         Format::Json => Box::new(objects(std::io::stderr)),
     };
-    // Dependencies speak up from warnings on; what they have to say below that is not the operator's concern.
-    let others = settings.level.min(LevelFilter::WARN);
-    let access = if settings.access { settings.level } else { LevelFilter::OFF };
-    let levels = Targets::new()
-        .with_default(others)
-        .with_target("xinyao_gateway", settings.level)
-        .with_target(ACCESS, access);
-    drop(tracing_subscriber::registry().with(writer.with_filter(levels)).try_init());
+    let (filter, handle) = reload::Layer::new(levels(settings));
+    if tracing_subscriber::registry().with(writer.with_filter(filter)).try_init().is_ok() {
+        drop(LEVELS.set(handle));
+    }
     if settings.format == Format::Json {
         std::panic::set_hook(Box::new(tell_panic));
     }
+}
+
+/// Writes what other settings let through from now on. How lines look stays as it is.
+pub fn change(settings: Settings) {
+    let changed = LEVELS.get().map(|handle| handle.reload(levels(settings)));
+    if let Some(Err(error)) = changed {
+        tracing::warn!(%error, "the log's level stays as it was");
+    }
+}
+
+fn levels(settings: Settings) -> Targets {
+    // Dependencies speak up from warnings on; what they have to say below that is not the operator's concern.
+    let others = settings.level.min(LevelFilter::WARN);
+    let access = if settings.access { settings.level } else { LevelFilter::OFF };
+    Targets::new()
+        .with_default(others)
+        .with_target("xinyao_gateway", settings.level)
+        .with_target(ACCESS, access)
 }
 
 /// A panic as a line like all others, so that whoever reads them can.

@@ -34,6 +34,8 @@ mod once_kill;
 mod operating;
 mod operators;
 mod process;
+mod reload;
+mod reload_under_way;
 mod retries;
 mod rights;
 mod rooms;

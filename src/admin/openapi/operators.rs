@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Parts, component, figures, json_of, shapes};
+use super::{Parts, component, figures, json_of, reload, shapes};
 
 pub(super) const TAG: &str = "admin";
 pub(super) const SECURITY: &str = "adminToken";
@@ -34,6 +34,8 @@ enum Content {
     Text(&'static str),
     /// JSON of this row of [`schemas`] or of [`shapes::schemas`].
     Json(&'static str),
+    /// A problem of this row.
+    Problem(&'static str),
     /// Bytes of any type.
     Bytes,
     /// JSON of any shape.
@@ -123,6 +125,24 @@ const OPERATIONS: &[Operation] = &[
         "config",
         "The running configuration",
         &[ok("With the keys of the file; secrets are `***`.", Content::Json("Config"))],
+    ),
+    post(
+        "/api/v1/reload",
+        "reload",
+        "Read the configuration file again and take it up",
+        &[
+            ok("It is what runs.", Content::Json("Reloaded")),
+            Answer {
+                status: "422",
+                when: "It is not valid; what runs stays as it was. Each fault is told with its place.",
+                content: Content::Problem("ReloadProblem"),
+            },
+            Answer {
+                status: "409",
+                when: "It can't run here, or not now; what runs stays as it was.",
+                content: Content::Problem("ReloadProblem"),
+            },
+        ],
     ),
     get(
         "/api/v1/subscribers",
@@ -253,7 +273,8 @@ pub(super) fn server() -> Value {
 }
 
 pub(super) fn add(parts: &mut Parts) {
-    let schemas = schemas().into_iter().chain(figures::schemas()).chain(shapes::schemas());
+    let schemas =
+        schemas().into_iter().chain(figures::schemas()).chain(reload::schemas()).chain(shapes::schemas());
     parts.schemas.extend(schemas.map(|(name, schema)| (name.to_owned(), schema)));
     parts.responses.insert("Problem".to_owned(), problem_response("What went wrong.", json!({})));
     let authenticate = json!({ "WWW-Authenticate": component("headers", "Authenticate") });
@@ -307,6 +328,9 @@ fn content(content: &Content) -> Value {
     match content {
         Content::Text(media_type) => json!({ *media_type: { "schema": { "type": "string" } } }),
         Content::Json(schema) => json_of(schema),
+        Content::Problem(schema) => {
+            json!({ "application/problem+json": { "schema": component("schemas", schema) } })
+        }
         Content::Bytes => json!({ "*/*": {} }),
         Content::Any => json!({ "application/json": { "schema": { "type": "object" } } }),
     }
@@ -361,7 +385,7 @@ fn status() -> Value {
         "properties": {
             "version": { "type": "string" },
             "uptime_seconds": { "type": "number", "minimum": 0 },
-            "config": { "type": "object", "description": "What became of the file when it was last read." },
+            "config": component("schemas", "Loaded"),
             "clock_skew_seconds": {
                 "type": ["number", "null"],
                 "description": "The SaaS's clock less this host's.",

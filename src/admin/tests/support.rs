@@ -71,8 +71,9 @@ impl Api {
             }),
             quiet_after: std::time::Duration::from_mins(1),
             subscribers: Arc::new(Two),
-            mask_numbers: true,
+            mask_numbers: Arc::new(true.into()),
         };
+        let token = token.map(|token| Arc::new(token.into()));
         let views = Views {
             metrics: Registry::default(),
             status: Box::new(|| json!({ "version": "0", "uptime_seconds": 1 })),
@@ -85,10 +86,12 @@ impl Api {
             }),
             history: Arc::new(History::new(reading(), std::time::Instant::now())),
             config: Box::new(|| json!({})),
+            reload: Box::new(|| Box::pin(async { Ok(json!({ "outcome": "ok" })) })),
+            token: Box::new(move || token.clone()),
             openapi: openapi::document(),
             operations: Some(operations),
         };
-        Self { store, router: router(views, token.map(Into::into)) }
+        Self { store, router: router(views) }
     }
 
     /// There is a batch of that name.

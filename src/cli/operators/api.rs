@@ -9,6 +9,7 @@ use http::{Method, Request, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
+use super::told;
 use crate::cli::arguments::{AdminUrl, Reach};
 use crate::cli::exchange::{Answer, Trouble, exchange};
 use crate::cli::health::reachable;
@@ -79,7 +80,11 @@ impl Api {
             return Err(anyhow!("{origin} {wrong}; give that of admin.token: --token TOKEN").into());
         }
         let detail = body.as_ref().and_then(|body| body["detail"].as_str());
-        let detail = detail.map_or_else(|| "is this a gateway's admin listener?".to_owned(), str::to_owned);
+        let mut detail =
+            detail.map_or_else(|| "is this a gateway's admin listener?".to_owned(), str::to_owned);
+        if let Some(body) = &body {
+            detail += &told::faults(body);
+        }
         Err(anyhow!("{origin} answered {}: {detail}", answer.status).into())
     }
 }

@@ -9,7 +9,7 @@ use crate::xinyao::call_state;
 pub(super) fn status(status: &Value) -> String {
     let mut text =
         format!("xinyao-gateway {}, up {}\n", plain(&status["version"]), span(&status["uptime_seconds"]));
-    text += &format!("config   {}\n", plain(&status["config"]["outcome"]));
+    text += &config(&status["config"]);
     let skew = status["clock_skew_seconds"].as_f64();
     text += &format!("clock    the SaaS's is {:+.1} s from this host's\n", skew.unwrap_or_default());
     for upstream in rows(&status["upstreams"]) {
@@ -47,6 +47,45 @@ pub(super) fn status(status: &Value) -> String {
         let head =
             ["SUBSCRIBER", "STATE", "BACKLOG", "OLDEST", "DELIVERED", "FAILED", "DEAD", "EXPIRED", "URL"];
         text += &format!("\n{}", table(&head, &subscribers));
+    }
+    text
+}
+
+fn config(config: &Value) -> String {
+    let mut text = format!("config   {}, loaded {}", plain(&config["outcome"]), moment(&config["loaded_at"]));
+    if let Some(error) = config["error"].as_str() {
+        text += &format!("\n         {}", one_line(error));
+    }
+    text + &restart_needed(config) + "\n"
+}
+
+fn restart_needed(config: &Value) -> String {
+    let keys: Vec<String> = rows(&config["restart_needed"]).map(plain).collect();
+    if keys.is_empty() { String::new() } else { format!("\n         needs a restart: {}", keys.join(", ")) }
+}
+
+/// What came of a reload that went well.
+pub(super) fn reload(told: &Value) -> String {
+    let warnings = rows(&told["warnings"]).map(|row| finding("warning", row)).collect::<String>();
+    let took = told["took_ms"].as_f64().unwrap_or_default();
+    format!("the configuration is reloaded, in {took:.0} ms{}{warnings}\n", restart_needed(told))
+}
+
+/// The faults of a file, as `check` shows them.
+pub(super) fn faults(problem: &Value) -> String {
+    rows(&problem["faults"]).map(|row| finding("error", row)).collect()
+}
+
+fn finding(label: &str, row: &Value) -> String {
+    let mut text = format!("\n\n{label}: {}\n --> {}", plain(&row["message"]), plain(&row["file"]));
+    if row["line"].is_number() {
+        text += &format!(":{}:{}", row["line"], row["column"]);
+    }
+    for line in row["snippet"].as_str().unwrap_or_default().lines() {
+        text += &format!("\n{}", visible(line));
+    }
+    if let Some(hint) = row["hint"].as_str() {
+        text += &format!("\n = help: {}", one_line(hint));
     }
     text
 }
@@ -246,8 +285,11 @@ fn plain(value: &Value) -> String {
 
 /// What others sent may hold anything, and is not to move the cursor.
 fn one_line(text: &str) -> String {
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
-    line.trim().to_owned()
+    visible(text).trim().to_owned()
+}
+
+fn visible(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
 }
 
 /// A time, to the second.

@@ -120,12 +120,18 @@ impl Excerpt {
 
     /// Place, line and pointer, beginning with a line break.
     pub(super) fn write(&self, f: &mut fmt::Formatter<'_>, file: &str, indent: usize) -> fmt::Result {
-        let Self { line, column, before, pointed_at, after } = self;
-        writeln!(f, "\n{:indent$}--> {file}:{line}:{column}", "")?;
+        writeln!(f, "\n{:indent$}--> {file}:{}:{}", "", self.line, self.column)?;
         writeln!(f, "{:indent$} |", "")?;
-        writeln!(f, "{line} | {}", format!("{before}{pointed_at}{after}").trim_end())?;
+        f.write_str(&self.pointed(indent))
+    }
+
+    /// Line and pointer.
+    pub(super) fn pointed(&self, indent: usize) -> String {
+        let Self { line, before, pointed_at, after, .. } = self;
+        let whole = format!("{before}{pointed_at}{after}");
         let pointer = "^".repeat(width(pointed_at.trim_end()).max(1));
-        write!(f, "{:indent$} | {:before$}{pointer}", "", "", before = width(before))
+        let before = width(before);
+        format!("{line} | {}\n{:indent$} | {:before$}{pointer}", whole.trim_end(), "", "")
     }
 }
 

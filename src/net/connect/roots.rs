@@ -4,13 +4,19 @@ use std::path::Path;
 
 use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 
 use super::EgressError;
 
+/// What is in `ca_file`.
+pub(super) fn read(ca_file: &Path) -> Result<Vec<u8>, EgressError> {
+    let read = std::fs::read(ca_file);
+    read.map_err(|error| EgressError::CaFile { path: ca_file.to_owned(), source: pem::Error::Io(error) })
+}
+
 /// The system's, or Mozilla's where there are none (a container without ca-certificates), and those of
-/// `ca_file`.
-pub(super) fn load(ca_file: Option<&Path>) -> Result<RootCertStore, EgressError> {
+/// a CA file with its content.
+pub(super) fn load(ca_file: Option<(&Path, &[u8])>) -> Result<RootCertStore, EgressError> {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
@@ -22,16 +28,16 @@ pub(super) fn load(ca_file: Option<&Path>) -> Result<RootCertStore, EgressError>
         tracing::info!("the system has no certificate authorities; those built in are used");
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
-    if let Some(path) = ca_file {
-        add_file(&mut roots, path)?;
+    if let Some((path, bundle)) = ca_file {
+        add_file(&mut roots, path, bundle)?;
     }
     Ok(roots)
 }
 
-fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), EgressError> {
+fn add_file(roots: &mut RootCertStore, path: &Path, bundle: &[u8]) -> Result<(), EgressError> {
     let unreadable = |source| EgressError::CaFile { path: path.to_owned(), source };
     let mut number = 0;
-    for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
+    for certificate in CertificateDer::pem_slice_iter(bundle) {
         number += 1;
         let certificate = certificate.map_err(unreadable)?;
         roots.add(certificate).map_err(|source| EgressError::CaCertificate {

@@ -15,21 +15,21 @@ use hyper::service::Service;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 
-use super::connection::Terms;
+use super::connection::{Rejections, Terms};
 use super::proxy_header::{self, Header};
-use super::{Drain, Peer, Rejected};
-use crate::net::ListenSettings;
+use super::{Drain, Live, Peer, Rejected};
 
 /// How long to wait for files or memory to be had again, where nothing here tells when.
 const EXHAUSTED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Accepts connections from `listener` on the current runtime, and answers their requests by the service that
-/// `make_service` makes for each; requests that do not get that far are answered by `rejections`. Returns when
+/// `make_service` makes for each; requests that do not get that far are answered by `rejections`. A connection
+/// keeps the settings that it was accepted under. Returns when
 /// draining has begun and the connections have ended: those without a request under way at once, the others
 /// after its answer, and those that were still waiting to be accepted as well. Dropped before, it cuts them off.
 pub async fn serve<R, M, S, B>(
     listener: std::net::TcpListener,
-    settings: &ListenSettings,
+    settings: Live,
     rejections: R,
     make_service: M,
     drain: Drain,
@@ -43,9 +43,9 @@ pub async fn serve<R, M, S, B>(
 {
     let listener = match listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener)) {
         Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, address = %settings.address, "cannot listen"),
+        Err(error) => return tracing::error!(%error, address = %settings.now().address, "cannot listen"),
     };
-    let terms = Arc::new(Terms::new(settings, Box::new(rejections)));
+    let mut terms = Standing::new(settings, Arc::new(rejections));
     let mut acceptor = Acceptor { listener, exhausted: false };
     let mut arriving = JoinSet::new();
     let mut open = JoinSet::new();
@@ -57,28 +57,23 @@ pub async fn serve<R, M, S, B>(
             Some(ended) = open.join_next() => { ended_well(ended); continue },
             Some(arrived) = arriving.join_next() => arrived.ok().flatten(),
             (stream, socket) = acceptor.accept() => {
-                let arrival = Arrival {
-                    stream,
-                    peer: Peer::connected(socket, &settings.trusted_proxies),
-                    early: BytesMut::new(),
-                };
-                if settings.proxy_protocol && arrival.peer.trusted {
-                    arriving.spawn(arrival.introduced(terms.header_timeout, settings.trusted_proxies.clone()));
+                let arrival = Arrival::new(stream, socket, terms.now());
+                if arrival.terms.settings.proxy_protocol && arrival.peer.trusted {
+                    arriving.spawn(arrival.introduced());
                     continue;
                 }
                 Some(arrival)
             }
         };
-        if let Some(Arrival { stream, peer, early }) = arrival {
-            open.spawn(Arc::clone(&terms).attend(stream, peer, early, make_service(peer), drain.clone()));
+        if let Some(Arrival { stream, peer, early, terms }) = arrival {
+            open.spawn(terms.attend(stream, peer, early, make_service(peer), drain.clone()));
         }
     }
     drop(arriving);
     for (stream, socket) in acceptor.rest() {
-        let peer = Peer::connected(socket, &settings.trusted_proxies);
-        if !(settings.proxy_protocol && peer.trusted) {
-            let early = BytesMut::new();
-            open.spawn(Arc::clone(&terms).attend(stream, peer, early, make_service(peer), drain.clone()));
+        let Arrival { stream, peer, early, terms } = Arrival::new(stream, socket, terms.now());
+        if !(terms.settings.proxy_protocol && peer.trusted) {
+            open.spawn(terms.attend(stream, peer, early, make_service(peer), drain.clone()));
         }
     }
     while let Some(ended) = open.join_next().await {
@@ -95,20 +90,49 @@ fn ended_well(ended: Result<(), JoinError>) {
 /// Most connections that are taken over when listening ends; more can't have been waiting.
 const LONGEST_QUEUE: usize = 4096;
 
+/// What holds at present.
+struct Standing {
+    settings: Live,
+    rejections: Rejections,
+    terms: Arc<Terms>,
+}
+
+impl Standing {
+    fn new(settings: Live, rejections: Rejections) -> Self {
+        let terms = Arc::new(Terms::new(settings.now(), Arc::clone(&rejections)));
+        Self { settings, rejections, terms }
+    }
+
+    fn now(&mut self) -> Arc<Terms> {
+        let settings = self.settings.now();
+        if !Arc::ptr_eq(&settings, &self.terms.settings) {
+            self.terms = Arc::new(Terms::new(settings, Arc::clone(&self.rejections)));
+        }
+        Arc::clone(&self.terms)
+    }
+}
+
 /// A connection that is about to be served.
 struct Arrival {
     stream: TcpStream,
     peer: Peer,
     early: BytesMut,
+    terms: Arc<Terms>,
 }
 
 impl Arrival {
+    fn new(stream: TcpStream, socket: SocketAddr, terms: Arc<Terms>) -> Self {
+        let peer = Peer::connected(socket, &terms.settings.trusted_proxies);
+        Self { stream, peer, early: BytesMut::new(), terms }
+    }
+
     /// Takes the PROXY header off; `None`, with the connection closed, where there is none.
-    async fn introduced(mut self, limit: Duration, trusted: crate::net::Networks) -> Option<Self> {
-        match proxy_header::receive(&mut self.stream, limit).await {
+    async fn introduced(mut self) -> Option<Self> {
+        let settings = &self.terms.settings;
+        match proxy_header::receive(&mut self.stream, settings.header_timeout).await {
             Ok((header, early)) => {
                 if let Header::Source(source) = header {
-                    self.peer = self.peer.passed_on(source, &trusted);
+                    self.peer = self.peer.passed_on(source, &settings.trusted_proxies);
                 }
                 Some(Self { early, ..self })
             }

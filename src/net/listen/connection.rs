@@ -6,7 +6,6 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
@@ -31,18 +30,18 @@ const HYPERS_MAX_HEADERS: usize = 100;
 const MIN_BUFFER: usize = 64 << 10;
 
 /// What answers a request of a peer's that does not get to the service.
-type Rejections = Box<dyn Fn(Rejected, Peer) -> Response<Bytes> + Send + Sync>;
+pub(super) type Rejections = Arc<dyn Fn(Rejected, Peer) -> Response<Bytes> + Send + Sync>;
 
-/// What holds for all connections of a listener.
+/// What holds for all connections that a listener accepts while it has these settings.
 pub(super) struct Terms {
+    pub(super) settings: Arc<ListenSettings>,
     http: Builder,
     limits: Limits,
-    pub(super) header_timeout: Duration,
     rejections: Rejections,
 }
 
 impl Terms {
-    pub(super) fn new(settings: &ListenSettings, rejections: Rejections) -> Self {
+    pub(super) fn new(settings: Arc<ListenSettings>, rejections: Rejections) -> Self {
         let mut http = Builder::new();
         // hyper's own limits lie outside those of the guard, which has answers for who runs into them.
         http.header_read_timeout(None);
@@ -53,7 +52,7 @@ impl Terms {
         Self {
             http,
             limits: Limits { max_headers: settings.max_headers, max_bytes: settings.max_header_bytes },
-            header_timeout: settings.header_timeout,
+            settings,
             rejections,
         }
     }
@@ -77,7 +76,7 @@ impl Terms {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let under_way = Arc::<UnderWay>::default();
-        let patience = Patience::new(self.header_timeout);
+        let patience = Patience::new(self.settings.header_timeout);
         let guard = Guard::new(stream, early, self.limits, patience, Arc::clone(&under_way), drain.clone());
         let answerer = Answerer { service, peer, terms: Arc::clone(&self), under_way };
         let mut connection = self.http.serve_connection(TokioIo::new(guard), answerer);

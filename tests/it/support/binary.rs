@@ -79,6 +79,11 @@ impl Binary {
         self.child.id()
     }
 
+    /// Its configuration file.
+    pub fn file(&self) -> std::path::PathBuf {
+        self.folder.path().join("config.yaml")
+    }
+
     /// Sends it a signal: `TERM`, `INT`, `KILL`, …
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().unwrap();

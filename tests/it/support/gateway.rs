@@ -73,15 +73,18 @@ impl Builder {
         if !named {
             merge(&mut self.file, store);
         }
-        let loaded = config::parse("config.yaml", &self.text(), &self.environment)
-            .unwrap_or_else(|faults| panic!("{faults}"));
+        let file = folder.path().join("config.yaml");
+        std::fs::write(&file, self.text()).unwrap();
+        let source = config::Source::new(&file, self.environment);
+        let loaded = source.load().unwrap_or_else(|faults| panic!("{faults}"));
         let (started, starting) = std::sync::mpsc::channel();
         let (end, ending) = oneshot::channel();
-        let store = self.store;
-        let thread = std::thread::spawn(move || run(loaded.config, store, &started, ending));
+        let given = app::Given { store: self.store, source: Some(source) };
+        let thread = std::thread::spawn(move || run(loaded.config, given, &started, ending));
         let [proxy, callbacks, admin] =
             starting.recv_timeout(DEADLINE).expect("it starts or says why not")?;
-        Ok(Gateway { proxy, callbacks, admin, end: Some(end), thread: Some(thread), folder })
+        let written = self.file;
+        Ok(Gateway { proxy, callbacks, admin, end: Some(end), thread: Some(thread), folder, written })
     }
 }
 
@@ -97,17 +100,13 @@ type Started = Result<[SocketAddr; 3], String>;
 /// On a thread and a runtime of its own, so that it goes on whatever the test's thread does.
 fn run(
     config: config::Config,
-    store: Option<Arc<dyn Store>>,
+    given: app::Given,
     started: &std::sync::mpsc::Sender<Started>,
     end: oneshot::Receiver<End>,
 ) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let starting = match store {
-            Some(store) => app::Gateway::start_on(config, store).await,
-            None => app::Gateway::start(config).await,
-        };
-        match starting {
+        match app::Gateway::start_with(config, given).await {
             Err(error) => started.send(Err(format!("{error:#}"))).unwrap(),
             Ok(gateway) => {
                 let callbacks = gateway.callbacks_address;
@@ -133,6 +132,7 @@ pub struct Gateway {
     end: Option<oneshot::Sender<End>>,
     thread: Option<JoinHandle<()>>,
     folder: tempfile::TempDir,
+    written: Value,
 }
 
 impl Gateway {
@@ -191,6 +191,33 @@ impl Gateway {
     /// Asks the operators' listener.
     pub async fn operate(&self, path: &str) -> Answer {
         get(path).send(self.admin).await
+    }
+
+    /// Its configuration file.
+    pub fn file(&self) -> std::path::PathBuf {
+        self.folder.path().join("config.yaml")
+    }
+
+    /// Puts these sections into its file; lists take the place of those that were there.
+    pub fn rewrite(&mut self, yaml: impl AsRef<str>) {
+        merge(&mut self.written, config(yaml.as_ref()));
+        std::fs::write(self.file(), format!("{:#}", self.written)).unwrap();
+    }
+
+    /// Has the file taken up.
+    pub async fn reload(&self) -> Answer {
+        post("/api/v1/reload", "").send(self.admin).await
+    }
+
+    /// Puts these sections into its file, and has it taken up.
+    #[track_caller]
+    pub fn change(&mut self, yaml: impl AsRef<str>) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        self.rewrite(yaml);
+        async move {
+            let answer = self.reload().await;
+            assert_eq!(answer.status, 200, "{}, at {caller}", answer.text());
+        }
     }
 
     /// How things stand.

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use uuid::Uuid;
 
 use crate::hub::dispatch::testing::settings;
-use crate::hub::dispatch::{Dispatch, Metrics, Parts, State};
+use crate::hub::dispatch::{Dispatch, Metrics, Parts, State, Wanted};
 use crate::hub::schedule::HostClock;
 use crate::hub::settings::{Apps, SubscriberSettings};
 use crate::net::client::Client;
@@ -71,6 +71,10 @@ async fn subscribers_come_go_and_come_back() {
         query: Arc::clone(&store) as _,
         clock: Arc::new(HostClock),
         client: Client::new().unwrap(),
+    };
+    let wanted = |subscribers: &[&SubscriberSettings]| Wanted {
+        subscribers: subscribers.iter().map(|&one| one.clone()).collect(),
+        proxy_url: "http://localhost:8080".into(),
         guarded: Client::new().unwrap(),
     };
     let hook = SubscriberSettings {
@@ -79,7 +83,8 @@ async fn subscribers_come_go_and_come_back() {
         since: Some(Timestamp::UNIX_EPOCH),
         ..settings("hook")
     };
-    let dispatch = Dispatch::start(parts, std::slice::from_ref(&hook), "http://localhost:8080").unwrap();
+    let dispatch = Dispatch::start(parts);
+    dispatch.apply(&wanted(&[&hook])).unwrap();
     append(&store, "crm").await;
     append(&store, "other").await;
     delivered(&store, 1).await;
@@ -88,10 +93,10 @@ async fn subscribers_come_go_and_come_back() {
     assert!(!dispatch.wants("hook", "other", Kind::CallRecord));
     assert!(!dispatch.wants("hook", "crm", Kind::Unknown));
 
-    dispatch.apply(&[], "http://localhost:8080").unwrap();
+    dispatch.apply(&wanted(&[])).unwrap();
     assert_eq!(dispatch.standing("hook"), None);
     append(&store, "crm").await;
-    dispatch.apply(&[hook], "http://localhost:8080").unwrap();
+    dispatch.apply(&wanted(&[&hook])).unwrap();
     delivered(&store, 2).await;
 
     let mut registry = Registry::default();

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::net::listen::{Drain, DrainTrigger, Peer, Rejected, bind, serve};
+use crate::net::listen::{Drain, DrainTrigger, Live, Peer, Rejected, bind, serve};
 use crate::net::{ListenSettings, Networks};
 
 /// No test waits for longer.
@@ -63,7 +63,7 @@ impl Server {
                 let signals = Arc::clone(&told);
                 service_fn(move |request| answer(peer, Arc::clone(&signals), request))
             };
-            serve(listener, &settings, rejection, make, drain).await;
+            serve(listener, Live::new(settings), rejection, make, drain).await;
         });
         Self { address, signals, trigger, ended }
     }
