@@ -68,6 +68,7 @@ const FILES: &[File] = files![
     SCRIPT "pages/dead-letters.js",
     SCRIPT "pages/event.js",
     SCRIPT "pages/events.js",
+    SCRIPT "pages/missing.js",
     SCRIPT "pages/overview.js",
     SCRIPT "pages/requests.js",
     SCRIPT "pages/subscribers.js",

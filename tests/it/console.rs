@@ -11,6 +11,18 @@ const RECORD: &str = r#"{"task_id":"7","call_sn":"17","bot_id":"1","calls":[{"ca
 /// What would run if it were ever taken for anything but text.
 const HOSTILE: &str = r#"<img src=x onerror="window.hit=1"><script>window.hit=1</script>"#;
 
+/// What the SaaS answers to an outnum.
+const SUBMITTED: &str = r#"{"code":0,"msg":"success","result":{"call_sn":"17","call_count":3}}"#;
+/// What can't be read well in the colours that it has (WCAG 2.2 §1.4.3).
+const FAINT: &str = r#"
+    const parts = (color) => { const [r, g, b, a = 1] = color.match(/[\d.]+/g).map(Number); return [r, g, b, a]; };
+    const light = ([r, g, b]) => [r, g, b].map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)).reduce((sum, c, at) => sum + c * [0.2126, 0.7152, 0.0722][at], 0);
+    const behind = (e) => { for (; e; e = e.parentElement) { const color = parts(getComputedStyle(e).backgroundColor); if (color[3] === 1) return color; } };
+    const contrast = (e) => { const [one, other] = [light(parts(getComputedStyle(e).color)), light(behind(e))]; return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05); };
+    const speaks = (e) => [...e.childNodes].some((node) => node.nodeType === 3 && node.data.trim()) && e.checkVisibility() && !e.disabled;
+    return [...document.querySelectorAll("body *:not(svg *, option, noscript)")].filter(speaks).filter((e) => contrast(e) < 4.5).map((e) => `${e.outerHTML} ${contrast(e)}`);
+"#;
+
 /// Every page by its place in the address.
 const PAGES: [&str; 8] =
     ["overview", "apps", "subscribers", "events", "dead-letters", "batches", "requests", "config"];
@@ -168,6 +180,23 @@ async fn an_event_is_followed_through_its_attempts() {
 }
 
 #[tokio::test]
+async fn older_events_stay_while_new_ones_come() {
+    let gateway = gateway(&Upstream::start());
+    for number in 0..60 {
+        gateway.push(RECORD.replace("17", &format!("batch-{number}"))).await;
+    }
+    let browser = Browser::at(&page(&gateway, "events")).await;
+    let rows = "return document.querySelectorAll('tbody tr').length === arguments[0]";
+    browser.holds(rows, json!([50])).await;
+    browser.click("Show older ones").await;
+    browser.holds(rows, json!([60])).await;
+    gateway.push(RECORD.replace("17", "the-newest")).await;
+    browser.reads("the-newest").await;
+    browser.holds(rows, json!([61])).await;
+    browser.reads("batch-0").await;
+}
+
+#[tokio::test]
 async fn dead_letters_are_replayed_and_discarded() {
     let gone = || answer("410 Gone", "", "");
     let subscriber_of = Upstream::in_turn([gone(), gone(), ok()]);
@@ -214,6 +243,26 @@ async fn an_unknown_outcome_is_settled() {
     browser.reads("Settled: not acted on it.").await;
     browser.reads("Nothing to settle").await;
     assert_eq!(gateway.ask(outnum("7", "phone\n13800138000\n")).await.status, 200, "it may be sent again");
+}
+
+#[tokio::test]
+async fn a_batch_tells_which_rows_are_missing() {
+    let saas = answer("200 OK", "content-type: application/json\r\n", SUBMITTED);
+    let upstream = Upstream::in_turn([saas, ok()]);
+    let gateway = Gateway::to(&upstream).start();
+    gateway.ask(outnum("7", "phone\n13800138000\n13900139000\n13700137000\n13900139000\n")).await;
+    gateway.push(RECORD).await;
+    let batch = async || gateway.operate("/api/v1/batches/17").await.json();
+    eventually(async || batch().await["returned"] == 1).await;
+    let missing = async || gateway.operate("/api/v1/batches/17/missing").await.json();
+    eventually(async || missing().await["missing_count"] == 2).await;
+    let browser = Browser::at(&page(&gateway, "batches")).await;
+    browser.reads("1 of 3 numbers came back").await;
+    browser.reads("No answer 775").await;
+    browser.click("Which are missing of").await;
+    browser.reads("3 (again in 5) 4").await;
+    browser.click("Close").await;
+    browser.does_not_read("Rows with a number").await;
 }
 
 #[tokio::test]
@@ -275,6 +324,10 @@ async fn pages_fit_are_named_and_ask_nobody_else() {
             }
             let nameless = "return controls().filter((e) => !name(e)).map((e) => e.outerHTML)";
             assert_eq!(browser.run(nameless, json!([])).await, json!([]), "{name} in {language}");
+            for scheme in ["light", "dark"] {
+                browser.prefer(scheme).await;
+                assert_eq!(browser.run(FAINT, json!([])).await, json!([]), "{name} in {language}, {scheme}");
+            }
         }
         browser.click(other).await;
     }

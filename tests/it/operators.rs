@@ -1,6 +1,8 @@
 //! The operators' listener, as far as the proxy shows in it.
 
-use crate::support::{Gateway, Line, Sandbox, TASKLIST, Upstream, get, post, request};
+use std::time::Duration;
+
+use crate::support::{Gateway, Line, Sandbox, TASKLIST, Upstream, eventually, get, post, request};
 
 #[tokio::test]
 async fn health_and_readiness_need_no_token() {
@@ -184,4 +186,57 @@ async fn requests_under_way_show_while_they_are() {
     line.answer().await;
     gateway.counts(r#"xinyao_in_flight{app="crm"}"#, 0.0).await;
     gateway.counts(r#"xinyao_upstream_connections{source_ip="any",state="idle"}"#, 1.0).await;
+}
+
+#[tokio::test]
+async fn apps_show_how_much_of_their_limits_is_used() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::to(&upstream)
+        .crm("token: sesame, max_in_flight: 9, rate_limits: [{limit: 60/h, burst: 5, endpoints: [tasklist]}]")
+        .start();
+    for _ in 0..2 {
+        let ask = post(TASKLIST, r#"{"app_id":"a","page_no":1,"page_size":1}"#);
+        assert_eq!(gateway.ask(ask.token("sesame")).await.status, 200);
+    }
+    let apps = async || gateway.operate("/api/v1/apps").await.json();
+    eventually(async || apps().await["apps"][0]["requests"]["ok"] == 2).await;
+    let told = apps().await;
+    let crm = &told["apps"][0];
+    assert_eq!(
+        (&crm["name"], &crm["in_flight"], &crm["max_in_flight"]),
+        (&"crm".into(), &0.into(), &9.into())
+    );
+    let limit = &crm["limits"][0];
+    for (key, value) in [("limit", 60), ("per_seconds", 3600), ("burst", 5), ("remaining", 3)] {
+        assert_eq!(limit[key], value, "{key}: {limit}");
+    }
+    assert_eq!(limit["endpoints"][0], "tasklist");
+    assert_eq!(crm["token"], true, "whether there is one, and not which");
+    assert!(!told.to_string().contains("sesame"));
+}
+
+#[tokio::test]
+async fn the_last_hour_comes_in_samples() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::to(&upstream).start();
+    gateway.post(TASKLIST, r#"{"app_id":"a"}"#).await;
+    gateway.ask(get("/nowhere")).await;
+    let mut history = gateway.operate("/api/v1/history").await.json();
+    assert_eq!(history["samples"].as_array().unwrap().len(), 0);
+    eventually(async || {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        history = gateway.operate("/api/v1/history").await.json();
+        history["samples"].as_array().is_some_and(|samples| !samples.is_empty())
+    })
+    .await;
+    let sample = &history["samples"][0];
+    assert_eq!(
+        (&sample["requests"]["ok"], &sample["requests"]["rejected"]),
+        (&1.into(), &1.into()),
+        "{sample}"
+    );
+    assert!(sample["latency_ms"]["p50"].is_number(), "{sample}");
+    assert_eq!(history["errors"][0]["code"], "unknown_endpoint");
+    let wrong = gateway.operate("/api/v1/history?since=yesterday").await;
+    assert_eq!(wrong.status, 400);
 }

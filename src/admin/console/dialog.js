@@ -58,6 +58,7 @@ export function confirm({ title, text, action, kind = "primary", fields = [], ty
     const problem = h("p", { class: "dialog-problem", role: "alert" });
     const submit = h("button", { type: "submit", class: `button ${kind}`, disabled: typed !== null }, action);
     const input = typed && h("input", { name: "typed", autocomplete: "off", spellcheck: "false", oninput: () => { submit.disabled = input.value !== typed; } });
+    const cancel = button(t("cancel"), close);
     const form = h(
       "form",
       { method: "dialog" },
@@ -65,8 +66,10 @@ export function confirm({ title, text, action, kind = "primary", fields = [], ty
       fields,
       input && h("label", { class: "field" }, h("span", null, t("dialog.type", { text: typed })), input),
       problem,
-      h("div", { class: "dialog-actions" }, button(t("cancel"), close), submit),
+      h("div", { class: "dialog-actions" }, cancel, submit),
     );
+    // Where the focus begins, Enter does no harm.
+    (form.querySelector("input") ?? cancel).autofocus = true;
     form.onsubmit = async (event) => {
       event.preventDefault();
       submit.disabled = true;

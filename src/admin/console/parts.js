@@ -72,16 +72,11 @@ export function facts(pairs) {
  * node, or a list of them.
  */
 export function table(label, columns, rows, keyOf) {
-  return h(
-    "div",
-    { class: "table-frame" },
-    h(
-      "table",
-      { role: "table", "aria-label": label },
-      h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, columns.map(({ title, kind = "", head }) => h("th", { role: "columnheader", scope: "col", class: kind }, head ?? title)))),
-      h("tbody", { role: "rowgroup" }, rows.map((row) => h("tr", { role: "row", "data-key": keyOf(row) }, columns.map((column) => cell(column, row))))),
-    ),
-  );
+  const heads = columns.map(({ title, kind = "", head }) => h("th", { role: "columnheader", scope: "col", class: kind }, head ?? title));
+  const body = rows.map((row) => h("tr", { role: "row", "data-key": keyOf(row) }, columns.map((column) => cell(column, row))));
+  // Roles are said out: as cards, some browsers forget that it is a table.
+  const whole = h("table", { role: "table", "aria-label": label }, h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, heads)), h("tbody", { role: "rowgroup" }, body));
+  return h("div", { class: "table-room" }, h("div", { class: "table-frame" }, whole));
 }
 
 function cell({ title, cell: content, kind = "" }, row) {

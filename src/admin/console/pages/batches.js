@@ -4,9 +4,10 @@ import { h } from "../dom.js";
 import { count, percent } from "../format.js";
 import { t, word } from "../i18n.js";
 import { Listing } from "../listing.js";
-import { badge, code, empty, facts, heading, link, meter, time } from "../parts.js";
+import { badge, button, code, empty, facts, heading, link, meter, time } from "../parts.js";
 import { filters } from "../filters.js";
 import { live } from "../poll.js";
+import { askMissing } from "./missing.js";
 
 const SECONDS = 5;
 
@@ -45,6 +46,7 @@ function card(batch) {
       [t("task_id"), batch.task_id ? [code(batch.task_id), batch.task_name ? ` ${batch.task_name}` : ""] : code(null)],
       [t("call_sn"), link(code(batch.call_sn), "events", null, { call_sn: batch.call_sn })],
     ]),
+    !done && batch.submitted_at ? h("div", { class: "row" }, button(t("batches.missing"), () => askMissing(batch), { kind: "small", label: t("batches.missing.of", { name: title }) })) : null,
     shares(t("batches.by_state"), batch.by_state, (state) => [word(`state.${state}`, t("batches.state")), " ", h("span", { class: "muted" }, state)]),
     shares(t("batches.by_degree"), batch.by_degree, (degree) => degree),
   );
