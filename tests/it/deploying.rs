@@ -8,7 +8,7 @@ use xinyao_gateway::config;
 
 /// Where the files have secrets, and whether these are there as soon as somebody follows docs/deploy.md.
 const PLACES: &[(&str, &str)] = &[
-    ("deploy/compose/config.yaml", "/run/secrets/"),
+    ("deploy/compose/gateway/config.yaml", "/run/secrets/"),
     ("deploy/systemd/config.yaml", "/etc/xinyao-gateway/secrets}/"),
     ("deploy/kubernetes/configmap.yaml", "/run/secrets/xinyao-gateway/"),
 ];
