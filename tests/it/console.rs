@@ -266,6 +266,31 @@ async fn a_batch_tells_which_rows_are_missing() {
 }
 
 #[tokio::test]
+async fn a_broken_file_is_told_of_and_a_good_one_taken_up() {
+    let mut gateway = Gateway::to(&Upstream::start()).start();
+    let browser = Browser::at(&page(&gateway, "config")).await;
+    browser.reads("max_in_flight: 1024").await;
+    let good = std::fs::read_to_string(gateway.file()).unwrap();
+    std::fs::write(gateway.file(), good.replacen("\"upstream\"", "\"upstreem\"", 1)).unwrap();
+    browser.click("Read the file again").await;
+    browser.reads("It is checked whole").await;
+    browser.click("Read the file again").await;
+    browser.reads("The file has faults; nothing has changed.").await;
+    browser.click("Cancel").await;
+    browser.reads("What is wrong with the file").await;
+    browser.reads("upstreem").await;
+    browser.reads("max_in_flight: 1024").await;
+
+    gateway.rewrite("upstream: {max_in_flight: 77}");
+    browser.click("Read the file again").await;
+    browser.click("Read the file again").await;
+    browser.reads("The file is what runs now.").await;
+    browser.reads("max_in_flight: 77").await;
+    browser.does_not_read("What is wrong with the file").await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn language_and_theme_are_switched_and_remembered() {
     let gateway = gateway(&Upstream::start());
     let browser = Browser::at(&page(&gateway, "events")).await;

@@ -171,6 +171,7 @@ impl Browser {
 
     /// A picture of what is in view, as PNG.
     pub async fn picture(&self) -> Vec<u8> {
+        self.devtools("Emulation.setScrollbarsHidden", json!({ "hidden": true })).await;
         let picture = self.command("GET", "/screenshot", None).await;
         base64::Engine::decode(&base64::engine::general_purpose::STANDARD, picture.as_str().unwrap()).unwrap()
     }

@@ -92,6 +92,7 @@ function attention(status, kept) {
   const say = (tone, text, to = null) => told.push(h("li", { class: tone }, text, to));
   if (status.store?.error) say("bad", t("attention.store", { why: status.store.error }));
   if (status.config?.outcome && status.config.outcome !== "ok") say("bad", t("attention.config"), link(t("page.config"), "config"));
+  if (status.config?.restart_needed?.length) say("warn", t("attention.restart", { keys: status.config.restart_needed.join(", ") }), link(t("page.config"), "config"));
   for (const { url, healthy, dns_error: dns, open_circuits: open } of status.upstreams ?? []) {
     if (!healthy) say("bad", t("attention.upstream", { url }));
     else if (open.length) say("warn", t("attention.circuits", { url, addresses: open.join(", ") }));
