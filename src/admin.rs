@@ -48,6 +48,7 @@ mod shown;
 mod subscribers;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -69,6 +70,7 @@ pub use self::history::{Complaint, History, Reading, STEP};
 pub use self::operations::{FindMissing, Operations, Sample, Standing, Subscribers};
 pub use self::problem::Problem;
 pub use self::settings::Settings;
+pub use self::waiting::waiting;
 
 /// What the listener shows, given by who made the parts.
 pub struct Views {
@@ -148,7 +150,10 @@ async fn healthz() -> Json<Value> {
 }
 
 async fn readyz(State(views): State<Arc<Views>>) -> Response {
-    let checks = (views.checks)();
+    readiness((views.checks)())
+}
+
+fn readiness(checks: Vec<Check>) -> Response {
     let ready = checks.iter().all(|check| check.ok);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let checks: serde_json::Map<String, Value> = checks

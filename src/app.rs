@@ -5,30 +5,36 @@ mod figures;
 mod history;
 mod hub;
 mod ledger;
+mod notify;
 mod reload;
+mod sockets;
 mod store;
 mod subscribers;
+mod succession;
 mod team_urls;
 mod workers;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use futures_util::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, Source};
-use crate::net::listen::{self, Drain, DrainTrigger, Live};
+use crate::net::hand_over::Desk;
+use crate::net::listen::{self, Drain, DrainTrigger, LAST_CALL, Live};
 use crate::proxy::{AccessLog, Proxy, Rooms};
 use crate::store::Store;
 
 use self::hub::Hub;
 use self::ledger::Ledger;
 use self::reload::{Reloads, Shown, Trigger};
+pub use self::sockets::Handed;
+use self::sockets::Sockets;
 use self::store::Opened;
 use self::team_urls::Addresses;
 use self::workers::Workers;
@@ -53,6 +59,9 @@ pub struct Gateway {
     admin: JoinHandle<()>,
     reloads: Arc<Reloads>,
     watching: JoinHandle<()>,
+    /// For the next process.
+    sockets: Sockets,
+    desk: Option<Desk>,
     drain: DrainTrigger,
     admin_drain: DrainTrigger,
 }
@@ -64,6 +73,8 @@ pub struct Given {
     pub store: Option<Arc<dyn Store>>,
     /// Where the configuration was read and can be read again; without one it stays as it is.
     pub source: Option<Source>,
+    /// Listening sockets that are open already.
+    pub sockets: Handed,
 }
 
 impl Gateway {
@@ -75,7 +86,8 @@ impl Gateway {
         Self::start_with(config, Given::default()).await
     }
 
-    /// Likewise, with what is `given`; a change of the file is taken up.
+    /// Likewise, with what is `given`; a change of the file is taken up. Where another process has the store, it is
+    /// waited for.
     ///
     /// # Errors
     /// See [`Gateway::start`].
@@ -83,26 +95,32 @@ impl Gateway {
         Box::pin(Self::compose(config, given)).await
     }
 
-    async fn compose(config: Config, given: Given) -> anyhow::Result<Self> {
+    async fn compose(mut config: Config, given: Given) -> anyhow::Result<Self> {
         let started = Instant::now();
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let log = AccessLog { on: config.log.access, mask_numbers: config.log.mask_numbers };
-        let (listen, admin_listen) = (&config.proxy.listen, Live::new(admin::listen(&config)));
         let (drain, draining) = Drain::new();
         let (admin_drain, admin_draining) = Drain::new();
 
-        let listeners = workers::bind(listen.address, threads)
-            .with_context(|| format!("cannot listen on {} (listen.proxy)", listen.address))?;
-        let admin_listener = bind(config.admin.address, "listen.admin")?;
-        let proxy_address = listeners.first().context("no worker threads")?.local_addr()?;
-        let admin_address = admin_listener.local_addr()?;
-        let callbacks_listener = bind(config.hub.listen.address, "listen.callbacks")?;
-        let callbacks_address = callbacks_listener.local_addr()?;
-        // After the addresses: a second gateway of this configuration ends there, and touches no file.
-        let store = match given.store {
-            Some(store) => Opened::given(store),
-            None => Opened::embedded(config.store.clone()).await?,
+        // The addresses, then the store's lock, then its files: who does not get one leaves the rest alone.
+        let (sockets, store, desk) = match given.store {
+            Some(store) => {
+                (Sockets::complete(given.sockets, false, &config, threads)?, Opened::given(store), None)
+            }
+            None => {
+                let (sockets, lock) = succession::enter(&config, given.sockets, threads).await?;
+                let desk = succession::open_desk(&config.store.path);
+                (sockets, Opened::embedded(config.store.clone(), lock).await?, desk)
+            }
         };
+        let threads = sockets.proxy.len();
+        let spare = sockets.spare()?;
+        let proxy_address = sockets.proxy[0].local_addr()?;
+        let (callbacks_address, admin_address) =
+            (sockets.callbacks.local_addr()?, sockets.admin.local_addr()?);
+        // What a reload is held to is where they really listen.
+        (config.hub.listen.address, config.admin.address) = (callbacks_address, admin_address);
+        let admin_listen = Live::new(admin::listen(&config));
         let addresses = Addresses::known(&config.hub, &store.store).await?;
         let rooms = Rooms {
             once: Arc::clone(&store.store) as _,
@@ -112,7 +130,7 @@ impl Gateway {
         };
         let proxy = Proxy::new(config.proxy.clone(), log, threads, rooms)?;
         let hub = Hub::start(
-            callbacks_listener,
+            sockets.callbacks,
             config.hub.clone(),
             &store.store,
             log.mask_numbers,
@@ -121,7 +139,8 @@ impl Gateway {
         )?;
 
         let ledger = Ledger::start(&store.store)?;
-        let (listen, mask_numbers) = (Live::new(listen.clone()), Arc::new(AtomicBool::new(log.mask_numbers)));
+        let listen = Live::new(config.proxy.listen.clone());
+        let mask_numbers = Arc::new(AtomicBool::new(log.mask_numbers));
         let shown = Shown::new(&config);
         let reloads = {
             let parts = reload::Parts {
@@ -150,9 +169,9 @@ impl Gateway {
             mask_numbers,
             started,
         };
-        let admin = tokio::spawn(admin::serve(admin_listener, parts, admin_listen, admin_draining));
+        let admin = tokio::spawn(admin::serve(sockets.admin, parts, admin_listen, admin_draining));
         let watching = tokio::spawn(reload::watch(Arc::clone(&reloads)));
-        let workers = Workers::start(listeners, &proxy, &listen, &draining)?;
+        let workers = Workers::start(sockets.proxy, &proxy, &listen, &draining)?;
         Ok(Self {
             proxy_address,
             callbacks_address,
@@ -165,6 +184,8 @@ impl Gateway {
             admin,
             reloads,
             watching,
+            sockets: spare,
+            desk,
             drain,
             admin_drain,
         })
@@ -175,26 +196,44 @@ impl Gateway {
         self.reloads.reload(Trigger::Signal).await;
     }
 
-    /// Stops accepting, lets what is under way finish, and ends.
+    /// Stops accepting, lets what is under way finish, and ends. A process that waits for it gets the listening
+    /// sockets at once, and the store as soon as nothing under way needs it any more.
     pub async fn stop(self) {
-        self.drain.start();
         self.watching.abort();
-        self.reloads.settled().await;
-        self.proxy.drain();
+        let kept = self.sockets.kept;
+        let handed = self.sockets.hand_over(self.desk).await;
+        let sockets = if handed || kept { listen::Sockets::Leave } else { listen::Sockets::Close };
+        self.drain.start(sockets);
+        if handed {
+            // The next one answers operators; it is it that they ask about.
+            self.admin_drain.start(sockets);
+        }
         let until = Instant::now() + GRACE;
-        tokio::join!(self.workers.ended(GRACE), self.hub.ended(until));
-        drop(self.ledger);
-        self.store.close().await;
+        let working = self.workers.ended(GRACE).shared();
+        let releasing = async {
+            let kept = async {
+                tokio::time::sleep(LAST_CALL).await;
+                self.reloads.settled().await;
+                self.proxy.drain();
+                self.proxy.kept().await;
+            };
+            let proxy = async {
+                tokio::select! {
+                    () = working.clone() => {}
+                    () = kept => {}
+                }
+            };
+            tokio::join!(proxy, self.hub.ended(until));
+            drop(self.ledger);
+            self.store.close().await;
+        };
+        tokio::join!(working.clone(), releasing);
         // Last, so that `/readyz` says until the end that nothing more should be sent here.
-        self.admin_drain.start();
+        self.admin_drain.start(sockets);
         if tokio::time::timeout(Duration::from_secs(1), self.admin).await.is_err() {
             tracing::debug!("an operator's request was cut off");
         }
     }
-}
-
-fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    listen::bind(address, false).with_context(|| format!("cannot listen on {address} ({key})"))
 }
 
 /// Serves `config`, which was read from `source`, until SIGTERM or SIGINT; on SIGHUP it is read again.
@@ -202,17 +241,20 @@ fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
 /// # Errors
 /// See [`Gateway::start`].
 pub async fn run(config: Config, source: Source) -> anyhow::Result<()> {
-    let stop = asked_to_stop()?;
+    let mut stop = pin!(asked_to_stop()?);
     let mut hang_up = signal(SignalKind::hangup())?;
-    let given = Given { source: Some(source), ..Given::default() };
-    let gateway = Gateway::start_with(config, given).await?;
+    let given = Given { source: Some(source), sockets: Handed::by_supervisor()?, ..Given::default() };
+    let gateway = tokio::select! {
+        gateway = Gateway::start_with(config, given) => gateway?,
+        () = &mut stop => return Ok(()),
+    };
     tracing::info!(
         proxy = %gateway.proxy_address,
         callbacks = %gateway.callbacks_address,
         admin = %gateway.admin_address,
         "ready"
     );
-    let mut stop = pin!(stop);
+    notify::tell("READY=1\nSTATUS=Serving");
     loop {
         tokio::select! {
             () = &mut stop => break,
@@ -220,6 +262,7 @@ pub async fn run(config: Config, source: Source) -> anyhow::Result<()> {
         }
     }
     tracing::info!("stopping: finishing what is under way, for at most {} s", GRACE.as_secs());
+    notify::tell("STOPPING=1\nSTATUS=Finishing what is under way");
     gateway.stop().await;
     Ok(())
 }

@@ -5,6 +5,7 @@ pub mod client;
 pub mod client_address;
 pub mod connect;
 mod gather;
+pub mod hand_over;
 pub mod headers;
 pub mod http1;
 pub mod listen;

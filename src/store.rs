@@ -14,6 +14,7 @@ mod embedded;
 mod event;
 mod figures;
 mod ledger;
+mod lock;
 mod log;
 mod memory;
 mod numbers;
@@ -32,7 +33,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-pub use self::embedded::{EmbeddedStore, open};
+pub use self::embedded::{EmbeddedStore, open, open_locked};
 pub use self::event::{
     Appended, Attempt, Batch, DeadLetter, Delivery, DeliveryState, DuplicateKey, Event, EventDetail,
     EventFilter, EventId, EventSummary, Fate, Gap, NewEvent, Page, Place, Replay, ReplayId, Retry, Seq,
@@ -40,6 +41,7 @@ pub use self::event::{
 };
 pub use self::figures::{CommitMetrics, Commits};
 pub use self::ledger::{BatchEntry, BatchRecord, KEEP_BATCHES, LedgerStart, Submission};
+pub use self::lock::{Locking, StoreLock, held};
 pub use self::log::Recovered;
 pub use self::memory::MemoryStore;
 pub use self::numbers::{LedgerKey, MAX_REPEATS, Missing, MissingNumber, Sent, SentNumbers, SentRow, Unseen};

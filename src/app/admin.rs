@@ -161,7 +161,8 @@ fn checks(store: &dyn Store, draining: &Drain, config: String) -> Vec<Check> {
     ]
 }
 
-fn reject(rejected: Rejected, _: Peer) -> Response<bytes::Bytes> {
+/// The answer to what is no request.
+pub(super) fn reject(rejected: Rejected, _: Peer) -> Response<bytes::Bytes> {
     let (status, detail) = match rejected {
         Rejected::HeadTooSlow => (StatusCode::REQUEST_TIMEOUT, "the request's head took too long to come"),
         Rejected::HeadTooLarge => (

@@ -21,6 +21,9 @@ use crate::store::Store;
 /// How often the store's figures are read for the metrics.
 const REFRESH: Duration = Duration::from_secs(5);
 
+/// How long deliveries may take to finish while the next process waits for the store, and all that call wait for it.
+const GRACE_BEFORE_NEXT: Duration = Duration::from_secs(2);
+
 /// The thread, and what the operators' listener shows of it.
 #[derive(Debug)]
 pub(super) struct Hub {
@@ -75,7 +78,8 @@ impl Hub {
             };
             let delivering = async {
                 drain.started().await;
-                delivering.stop(GRACE).await;
+                let grace = if drain.leaves_sockets() { GRACE_BEFORE_NEXT } else { GRACE };
+                delivering.stop(grace).await;
             };
             tokio::join!(taking, delivering);
         };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use prometheus_client::collector::Collector;
 
-use crate::store::{self, CommitMetrics, EmbeddedStore, Recovered, Settings, Store};
+use crate::store::{self, CommitMetrics, EmbeddedStore, Recovered, Settings, Store, StoreLock};
 
 /// A store.
 pub(super) struct Opened {
@@ -30,9 +30,9 @@ impl Opened {
     }
 
     /// The embedded one, from disk; what a crash left behind is looked after first.
-    pub(super) async fn embedded(settings: Settings) -> anyhow::Result<Self> {
+    pub(super) async fn embedded(settings: Settings, lock: StoreLock) -> anyhow::Result<Self> {
         let path = settings.path.clone();
-        let opened = tokio::task::spawn_blocking(move || store::open(&settings)).await?;
+        let opened = tokio::task::spawn_blocking(move || store::open_locked(&settings, lock)).await?;
         let (store, recovered) =
             opened.with_context(|| format!("cannot open {} (store.path)", path.display()))?;
         let Recovered { events, cut_bytes, indexed, .. } = recovered;

@@ -1,7 +1,7 @@
 //! The proxy's threads: a runtime and a listener each, so that no request ever changes threads.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,18 +10,6 @@ use tokio::sync::oneshot;
 
 use crate::net::listen::{self, Drain, Live};
 use crate::proxy::Proxy;
-
-/// Listeners for so many threads; the kernel spreads connections over them (SO_REUSEPORT).
-pub(super) fn bind(address: SocketAddr, threads: usize) -> io::Result<Vec<TcpListener>> {
-    let first = listen::bind(address, true)?;
-    // Port 0 took a free one; the others must take the same.
-    let address = first.local_addr()?;
-    let mut listeners = vec![first];
-    for _ in 1..threads {
-        listeners.push(listen::bind(address, true)?);
-    }
-    Ok(listeners)
-}
 
 /// The threads.
 #[derive(Debug)]

@@ -29,7 +29,8 @@ use std::net::{IpAddr, SocketAddr};
 
 pub use accept::serve;
 pub use bind::bind;
-pub use drain::{Drain, DrainTrigger};
+pub use connection::LAST_CALL;
+pub use drain::{Drain, DrainTrigger, Sockets};
 pub use live::Live;
 
 use super::Networks;

@@ -142,6 +142,13 @@ impl Proxy {
         self.running.load_full()
     }
 
+    /// Over when nothing is under way that the store is needed for.
+    pub async fn kept(&self) {
+        while self.running.load().storing.now() > 0 {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
     /// Counts and gauges, for a scrape.
     pub fn metrics(self: &Arc<Self>) -> Metrics {
         let proxy = Arc::clone(self);

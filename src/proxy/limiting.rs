@@ -12,6 +12,8 @@ use super::call::{Answered, Call, Refused};
 use super::global::Short;
 use super::limits::Verdict;
 use super::refusal::Refusal;
+use crate::xinyao::Target;
+use crate::xinyao::endpoint::Endpoint;
 
 /// Puts the limits before the services below.
 #[derive(Clone, Copy)]
@@ -72,6 +74,7 @@ fn enter(call: &mut Call) -> Result<(), Refusal> {
         return Err(Refusal::TooManyInFlight(record.app.in_flight.max()));
     }
     record.entered.app = true;
+    record.entered.store = record.target.is_some_and(needs_store) && call.worker.running.storing.enter();
     Ok(())
 }
 
@@ -82,6 +85,11 @@ fn begin(call: &mut Call) -> Result<Entry, Refusal> {
     }
     call.record.entered.gateway = true;
     Ok(Entry::Free)
+}
+
+/// Whether what comes of a call is kept: it must not be sent twice, or has an address that stands for another.
+fn needs_store(target: Target) -> bool {
+    matches!(target, Target::Endpoint(Endpoint::AddTask | Endpoint::Outnum))
 }
 
 fn ask(call: &mut Call, from: usize) -> Result<Entry, Refusal> {

@@ -78,6 +78,8 @@ pub struct Entered {
     pub app: bool,
     /// With the gateway.
     pub gateway: bool,
+    /// With those that the store is needed for.
+    pub store: bool,
 }
 
 /// Status in metrics and log of a request whose client went away before the answer, as nginx has it.
@@ -168,6 +170,9 @@ impl Drop for Record {
     fn drop(&mut self) {
         if self.entered.app {
             self.app.in_flight.leave();
+        }
+        if self.entered.store {
+            self.worker.running.storing.leave();
         }
         if self.entered.gateway {
             self.worker.running.in_flight.leave();

@@ -36,6 +36,8 @@ pub struct Running {
     pub global: GlobalLimit,
     /// All that is under way.
     pub in_flight: InFlight,
+    /// Those of it that the store is needed for.
+    pub storing: Arc<InFlight>,
     /// Retries under way.
     pub budget: Arc<Budget>,
     /// The SaaS's clock.
@@ -121,6 +123,7 @@ impl Running {
             apps: apps(&settings, slots, &[])?,
             global: GlobalLimit::new(settings.limits.global),
             in_flight: InFlight::new(settings.upstream.max_in_flight),
+            storing: Arc::new(InFlight::new(usize::MAX)),
             budget: Arc::default(),
             clock: Arc::default(),
             api: Arc::new(Upstream::new(settings.upstream.base_url.clone(), &connector, None)?),
@@ -164,6 +167,7 @@ impl Running {
             apps: apps(&settings, slots, &self.apps)?,
             global: GlobalLimit::new(settings.limits.global).after(&self.global),
             in_flight: self.in_flight.at_most(settings.upstream.max_in_flight),
+            storing: Arc::clone(&self.storing),
             budget: Arc::clone(&self.budget),
             clock: Arc::clone(&self.clock),
             api: upstream(&settings.upstream.base_url, &self.api)?,

@@ -21,7 +21,7 @@ use super::sqlite::once::after_a_crash;
 use super::sqlite::{
     Command, Link, MAX_BEHIND, Readers, Shared, Work, events, schema, shared::Members, told,
 };
-use super::{Seq, Settings, ShardId, StoreError};
+use super::{Seq, Settings, ShardId, StoreError, StoreLock};
 
 const SHARD: ShardId = ShardId(0);
 /// Most calls of `settle` that wait.
@@ -36,6 +36,8 @@ pub struct EmbeddedStore {
     settling: Arc<Semaphore>,
     shards: watch::Sender<Arc<[ShardId]>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Given back when the store is closed, or dropped.
+    lock: Mutex<Option<StoreLock>>,
     max_size_bytes: u64,
 }
 
@@ -48,11 +50,21 @@ impl std::fmt::Debug for EmbeddedStore {
 /// Opens the store, and makes it if it is not there. What the index lacks of the log it takes in first.
 ///
 /// # Errors
-/// A file can't be opened, read or written, or is of another version.
+/// A file can't be opened, read or written, or is of another version; another process has the store open.
 pub fn open(settings: &Settings) -> Result<(EmbeddedStore, Recovered), StoreError> {
+    open_locked(settings, StoreLock::take_now(&settings.path)?)
+}
+
+/// Likewise, with the store's lock taken already.
+///
+/// # Errors
+/// See [`open`].
+pub fn open_locked(settings: &Settings, lock: StoreLock) -> Result<(EmbeddedStore, Recovered), StoreError> {
     let folder = log_folder(&settings.path);
     let disk = Folder::new(folder.clone()).map_err(|error| failed(&folder, &error))?;
-    open_on(settings, Arc::new(disk), SEGMENT_BYTES)
+    let (mut store, recovered) = open_on(settings, Arc::new(disk), SEGMENT_BYTES)?;
+    store.lock = Mutex::new(Some(lock));
+    Ok((store, recovered))
 }
 
 /// `gateway.db` has its segments in `gateway.log.d`.
@@ -117,6 +129,7 @@ fn open_on(
         settling: Arc::new(Semaphore::new(MAX_SETTLING)),
         shards: watch::Sender::new(Arc::from([SHARD])),
         thread: Mutex::new(Some(thread.map_err(|error| failed(&path, &error))?)),
+        lock: Mutex::default(),
         max_size_bytes: max_bytes,
     };
     Ok((store, recovered))
@@ -145,7 +158,8 @@ impl EmbeddedStore {
         Arc::clone(&self.commits)
     }
 
-    /// Writes what waits, and ends the threads. What is asked of the store afterwards is refused.
+    /// Writes what waits, ends the threads, and lets another process have the store. What is asked of it afterwards
+    /// is refused.
     pub async fn close(&self) {
         let (writer, shared) = (Arc::clone(&self.writer), Arc::clone(&self.shared));
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -157,6 +171,7 @@ impl EmbeddedStore {
         if !closing.await.unwrap_or(false) {
             tracing::error!("the store's index thread panicked");
         }
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// Has the index write what is there, so that a question sees it.

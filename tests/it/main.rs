@@ -36,6 +36,7 @@ mod operators;
 mod process;
 mod reload;
 mod reload_under_way;
+mod restart;
 mod retries;
 mod rights;
 mod rooms;

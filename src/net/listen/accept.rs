@@ -14,8 +14,9 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
 
-use super::connection::{Rejections, Terms};
+use super::connection::{LAST_CALL, Rejections, Terms};
 use super::proxy_header::{self, Header};
 use super::{Drain, Live, Peer, Rejected};
 
@@ -24,9 +25,9 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Accepts connections from `listener` on the current runtime, and answers their requests by the service that
 /// `make_service` makes for each; requests that do not get that far are answered by `rejections`. A connection
-/// keeps the settings that it was accepted under. Returns when
-/// draining has begun and the connections have ended: those without a request under way at once, the others
-/// after its answer, and those that were still waiting to be accepted as well. Dropped before, it cuts them off.
+/// keeps the settings that it was accepted under. Returns when draining has begun and the connections have ended:
+/// those without a request under way a moment later, the others after its answer; likewise those that were still
+/// waiting to be accepted, unless the socket is another process's too. Dropped before, it cuts them off.
 pub async fn serve<R, M, S, B>(
     listener: std::net::TcpListener,
     settings: Live,
@@ -49,33 +50,45 @@ pub async fn serve<R, M, S, B>(
     let mut acceptor = Acceptor { listener, exhausted: false };
     let mut arriving = JoinSet::new();
     let mut open = JoinSet::new();
+    let attend = |arrival: Arrival, open: &mut JoinSet<()>| {
+        let Arrival { stream, peer, early, terms } = arrival;
+        open.spawn(terms.attend(stream, peer, early, make_service(peer), drain.clone()));
+    };
+    let mut receive = |(stream, socket), arriving: &mut JoinSet<Option<Arrival>>, open: &mut JoinSet<()>| {
+        let arrival = Arrival::new(stream, socket, terms.now());
+        if arrival.terms.settings.proxy_protocol && arrival.peer.trusted {
+            arriving.spawn(arrival.introduced());
+        } else {
+            attend(arrival, open);
+        }
+    };
     let mut draining = pin!(drain.started());
     loop {
-        let arrival = tokio::select! {
+        tokio::select! {
             biased;
             () = &mut draining => break,
-            Some(ended) = open.join_next() => { ended_well(ended); continue },
-            Some(arrived) = arriving.join_next() => arrived.ok().flatten(),
-            (stream, socket) = acceptor.accept() => {
-                let arrival = Arrival::new(stream, socket, terms.now());
-                if arrival.terms.settings.proxy_protocol && arrival.peer.trusted {
-                    arriving.spawn(arrival.introduced());
-                    continue;
+            Some(ended) = open.join_next() => ended_well(ended),
+            Some(arrived) = arriving.join_next() => {
+                if let Ok(Some(arrival)) = arrived {
+                    attend(arrival, &mut open);
                 }
-                Some(arrival)
             }
-        };
-        if let Some(Arrival { stream, peer, early, terms }) = arrival {
-            open.spawn(terms.attend(stream, peer, early, make_service(peer), drain.clone()));
+            connected = acceptor.accept() => receive(connected, &mut arriving, &mut open),
         }
     }
+    if !drain.leaves_sockets() {
+        acceptor.rest().into_iter().for_each(|connected| receive(connected, &mut arriving, &mut open));
+    }
+    let last_call = async {
+        while let Some(arrived) = arriving.join_next().await {
+            if let Ok(Some(arrival)) = arrived {
+                attend(arrival, &mut open);
+            }
+        }
+    };
+    // Who has not introduced itself by then will hardly send a request.
+    drop(timeout(LAST_CALL, last_call).await);
     drop(arriving);
-    for (stream, socket) in acceptor.rest() {
-        let Arrival { stream, peer, early, terms } = Arrival::new(stream, socket, terms.now());
-        if !(terms.settings.proxy_protocol && peer.trusted) {
-            open.spawn(terms.attend(stream, peer, early, make_service(peer), drain.clone()));
-        }
-    }
     while let Some(ended) = open.join_next().await {
         ended_well(ended);
     }

@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
@@ -28,6 +29,10 @@ use crate::net::ListenSettings;
 const HYPERS_MAX_HEADERS: usize = 100;
 /// How much of a body hyper reads at most at a time, and how much of an answer it keeps to be written.
 const MIN_BUFFER: usize = 64 << 10;
+
+/// How long a connection that stands unused when draining begins is still listened to: a request that was sent as it
+/// began is answered, and the answer asks the client to come back on another connection.
+pub const LAST_CALL: Duration = Duration::from_millis(500);
 
 /// What answers a request of a peer's that does not get to the service.
 pub(super) type Rejections = Arc<dyn Fn(Rejected, Peer) -> Response<Bytes> + Send + Sync>;
@@ -78,9 +83,11 @@ impl Terms {
         let under_way = Arc::<UnderWay>::default();
         let patience = Patience::new(self.settings.header_timeout);
         let guard = Guard::new(stream, early, self.limits, patience, Arc::clone(&under_way), drain.clone());
-        let answerer = Answerer { service, peer, terms: Arc::clone(&self), under_way };
+        let answerer =
+            Answerer { service, peer, terms: Arc::clone(&self), under_way: Arc::clone(&under_way) };
         let mut connection = self.http.serve_connection(TokioIo::new(guard), answerer);
         let mut draining = pin!(drain.started());
+        let mut last_call = None;
         let mut told = false;
         let mut waits = false;
         let ended = poll_fn(|cx| {
@@ -95,6 +102,10 @@ impl Terms {
                 let _ = draining.as_mut().poll(cx);
             }
             if !drain.is_started() {
+                return Poll::Pending;
+            }
+            let calling = last_call.get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_CALL)));
+            if !under_way.is() && calling.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
             told = true;

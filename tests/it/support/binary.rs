@@ -1,8 +1,10 @@
 //! The real binary, as a process.
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -34,12 +36,15 @@ impl Binary {
 
     /// Runs it by this shell script, which gets program and arguments.
     pub fn run_as(builder: Builder, script: &str) -> Self {
+        Self::start(Self::folder(builder), script)
+    }
+
+    fn folder(builder: Builder) -> Arc<tempfile::TempDir> {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let store = folder.path().join("gateway.db");
         let builder = builder.with(format!("store: {{path: {}}}", store.display()));
-        let file = folder.path().join("config.yaml");
-        std::fs::write(&file, builder.text()).unwrap();
-        Self::start(folder, script)
+        std::fs::write(folder.path().join("config.yaml"), builder.text()).unwrap();
+        folder
     }
 
     /// Kills it as it stands, and runs it again on the same files.
@@ -49,11 +54,33 @@ impl Binary {
         Self::start(Arc::clone(&self.folder), "exec \"$0\" \"$@\"")
     }
 
+    /// Runs the configuration of `builder` as systemd does with sockets that it keeps, for apps and for the SaaS.
+    pub fn activated(builder: Builder, sockets: &[TcpListener; 2]) -> Self {
+        let folder = Self::folder(builder);
+        Self::spawn(folder, ACTIVATION, sockets.each_ref().map(given)).ready()
+    }
+
+    /// Runs it again, with these sockets.
+    pub fn activated_again(&self, sockets: &[TcpListener; 2]) -> Self {
+        Self::spawn(Arc::clone(&self.folder), ACTIVATION, sockets.each_ref().map(given)).ready()
+    }
+
+    /// Runs another process on the same files, while this one runs.
+    pub fn successor(&self) -> Starting {
+        Self::spawn(Arc::clone(&self.folder), "exec \"$0\" \"$@\"", [Stdio::null(), Stdio::null()])
+    }
+
     fn start(folder: Arc<tempfile::TempDir>, script: &str) -> Self {
+        Self::spawn(folder, script, [Stdio::null(), Stdio::null()]).ready()
+    }
+
+    fn spawn(folder: Arc<tempfile::TempDir>, script: &str, [stdin, stdout]: [Stdio; 2]) -> Starting {
         let file = folder.path().join("config.yaml");
         let mut child = Command::new("sh")
             .args(["-c", script, env!("CARGO_BIN_EXE_xinyao-gateway"), "--config"])
             .arg(&file)
+            .stdin(stdin)
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -68,10 +95,7 @@ impl Binary {
                 kept.lock().unwrap().push(line);
             }
         });
-        let [proxy, callbacks, admin] = addresses
-            .recv_timeout(DEADLINE)
-            .unwrap_or_else(|_| panic!("it is never ready: {:#?}", lines.lock().unwrap()));
-        Self { proxy, callbacks, admin, child, lines, folder }
+        Starting { child, lines, addresses, folder }
     }
 
     /// Its process id.
@@ -112,6 +136,39 @@ impl Binary {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+}
+
+/// Standard input and output become what systemd gives: descriptors from 3 on, and who they are for.
+const ACTIVATION: &str = "exec 3<&0 4<&1 </dev/null >/dev/null
+export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=proxy:callbacks
+exec \"$0\" \"$@\"";
+
+fn given(socket: &TcpListener) -> Stdio {
+    OwnedFd::from(socket.try_clone().unwrap()).into()
+}
+
+/// A gateway that is being started as a process.
+pub struct Starting {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+    addresses: Receiver<[SocketAddr; 3]>,
+    folder: Arc<tempfile::TempDir>,
+}
+
+impl Starting {
+    /// Waits until it has logged this.
+    pub async fn says(&self, what: &str) {
+        super::eventually(async || self.lines.lock().unwrap().iter().any(|line| line.contains(what))).await;
+    }
+
+    /// Waits until it is ready.
+    pub fn ready(self) -> Binary {
+        let Self { child, lines, addresses, folder } = self;
+        let [proxy, callbacks, admin] = addresses
+            .recv_timeout(DEADLINE)
+            .unwrap_or_else(|_| panic!("it is never ready: {:#?}", lines.lock().unwrap()));
+        Binary { proxy, callbacks, admin, child, lines, folder }
     }
 }
 

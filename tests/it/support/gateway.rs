@@ -79,7 +79,7 @@ impl Builder {
         let loaded = source.load().unwrap_or_else(|faults| panic!("{faults}"));
         let (started, starting) = std::sync::mpsc::channel();
         let (end, ending) = oneshot::channel();
-        let given = app::Given { store: self.store, source: Some(source) };
+        let given = app::Given { store: self.store, source: Some(source), ..app::Given::default() };
         let thread = std::thread::spawn(move || run(loaded.config, given, &started, ending));
         let [proxy, callbacks, admin] =
             starting.recv_timeout(DEADLINE).expect("it starts or says why not")?;

@@ -17,6 +17,7 @@ mod egress_proxy;
 mod gateway;
 mod http2;
 mod line;
+mod load;
 mod log;
 mod message;
 mod promql;
@@ -27,12 +28,13 @@ mod upstream;
 
 use std::time::{Duration, Instant};
 
-pub use binary::Binary;
+pub use binary::{Binary, Starting};
 pub use browser::Browser;
 pub use egress_proxy::EgressProxy;
 pub use gateway::{Builder, Gateway, Metrics, TOKEN, callback, config, merge};
 pub use http2::Http2Upstream;
 pub use line::Line;
+pub use load::Load;
 pub use log::logged;
 pub use message::{Answer, Ask, Seen, get, post, request};
 pub use promql::Exported;

@@ -6,6 +6,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::support::{PATIENCE, Server, settings};
+use crate::net::listen::Sockets;
 
 const HANG: &str = "GET /hang HTTP/1.1\r\nhost: a\r\n\r\n";
 
@@ -68,7 +69,7 @@ async fn draining_ends_idle_connections_and_finishes_requests() {
     idle.until("<>").await;
     busy.send(HANG).await;
     server.signals.came.notified().await;
-    server.trigger.start();
+    server.trigger.start(Sockets::Close);
     assert_eq!(idle.rest().await, "");
     assert_eq!(fresh.rest().await, "");
     assert!(TcpStream::connect(server.address).await.is_err(), "the listener is closed");
@@ -105,7 +106,7 @@ async fn the_word_is_heard_before_and_after_it_is_said() {
     });
     tokio::task::yield_now().await;
     assert!(!drain.is_started() && !early.is_finished());
-    trigger.start();
+    trigger.start(Sockets::Close);
     timeout(Duration::from_secs(5), early).await.unwrap().unwrap();
     timeout(Duration::from_secs(5), drain.started()).await.unwrap();
     assert!(drain.is_started());
