@@ -1,12 +1,12 @@
 //! The limit of all apps together, and who goes first when it, or the upstream, is short.
 //!
-//! While there is enough, a request takes a token of [`pace`] and nobody takes a lock. When there is not, requests
-//! wait, for `max_wait` at most, in the [`queue`], and a task hands out what comes: interactive ones first, the apps
+//! While there is enough, a request takes a token of `pace` and nobody takes a lock. When there is not, requests
+//! wait, for `max_wait` at most, in the `queue`, and a task hands out what comes: interactive ones first, the apps
 //! by weight. Whoever could not be let in in time even if nobody else came is refused at once, and so is, when too
 //! many wait, the last of whoever has most waiting for its weight. Who goes away makes room; a turn that had come to
 //! it goes to the next.
 //!
-//! While the upstream answers 429 or 503, a [`throttle`] lets less through, and all wait for it in the same queue.
+//! While the upstream answers 429 or 503, a `throttle` lets less through, and all wait for it in the same queue.
 
 mod fair;
 mod pace;
