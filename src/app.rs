@@ -7,6 +7,7 @@ mod hub;
 mod ledger;
 mod notify;
 mod reload;
+mod rotation;
 mod sockets;
 mod store;
 mod subscribers;
@@ -58,7 +59,8 @@ pub struct Gateway {
     store: Opened,
     admin: JoinHandle<()>,
     reloads: Arc<Reloads>,
-    watching: JoinHandle<()>,
+    /// Looks after the file, and after credentials that are to take over.
+    watching: [JoinHandle<()>; 2],
     /// For the next process.
     sockets: Sockets,
     desk: Option<Desk>,
@@ -170,7 +172,10 @@ impl Gateway {
             started,
         };
         let admin = tokio::spawn(admin::serve(sockets.admin, parts, admin_listen, admin_draining));
-        let watching = tokio::spawn(reload::watch(Arc::clone(&reloads)));
+        let watching = [
+            tokio::spawn(reload::watch(Arc::clone(&reloads))),
+            tokio::spawn(rotation::rotate(Arc::clone(&reloads))),
+        ];
         let workers = Workers::start(sockets.proxy, &proxy, &listen, &draining)?;
         Ok(Self {
             proxy_address,
@@ -199,7 +204,7 @@ impl Gateway {
     /// Stops accepting, lets what is under way finish, and ends. A process that waits for it gets the listening
     /// sockets at once, and the store as soon as nothing under way needs it any more.
     pub async fn stop(self) {
-        self.watching.abort();
+        self.watching.iter().for_each(JoinHandle::abort);
         let kept = self.sockets.kept;
         let handed = self.sockets.hand_over(self.desk).await;
         let sockets = if handed || kept { listen::Sockets::Leave } else { listen::Sockets::Close };

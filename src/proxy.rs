@@ -31,6 +31,7 @@ mod numbers;
 mod once;
 mod outgoing;
 mod pool;
+mod proof;
 mod record;
 mod refusal;
 mod routing;
@@ -77,11 +78,13 @@ pub use self::global::GlobalStatus;
 pub use self::handle::{EgressStatus, Prepared, Proxy, SourceStatus, Status, UpstreamStatus};
 pub use self::limits::LimitStatus;
 pub use self::metrics::{Endings, Errors, Metrics, Traffic};
+pub use self::proof::Unproven;
 pub use self::refusal::Refusal;
 pub use self::routing::target;
 pub use self::running::{AccessLog, Rooms, StartError};
 pub use self::settings::{
-    AppSettings, Checks, GlobalRate, LimitSettings, Priority, Rate, RateLimit, Settings, UpstreamSettings,
+    AppSettings, Checks, GlobalRate, LimitSettings, NextCredential, Priority, Rate, RateLimit, Settings,
+    UpstreamSettings,
 };
 pub use self::shown::{AppStatus, AppsStatus};
 pub use self::team_url::{Originals, Place, TeamUrls};

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::figures::{self, Checks, Figures};
 use super::history::Gauges;
 use super::reload::{self, Reloads, Shown, Trigger};
+use super::rotation;
 use super::subscribers::Served;
 use super::team_urls::Addresses;
 use crate::admin::{self, Check, History, Operations, Problem, Views};
@@ -99,6 +100,8 @@ fn views(parts: Parts, figures: &Arc<Figures>, history: Arc<History>) -> Views {
         checks: Arc::clone(&checks),
     }));
     metrics.register_collector(Box::new(reload::Metrics(Arc::clone(&parts.shown))));
+    let rotation = Arc::clone(parts.reloads.rotation());
+    metrics.register_collector(Box::new(rotation::Metrics(Arc::clone(&rotation))));
     let (apps, counts) = (Arc::clone(&parts.proxy), parts.proxy.metrics());
     let Parts { proxy, store, shown, reloads, started, batches, .. } = parts;
     let (loaded, running) = (Arc::clone(&shown), Arc::clone(&shown));
@@ -119,6 +122,7 @@ fn views(parts: Parts, figures: &Arc<Figures>, history: Arc<History>) -> Views {
                 "version": env!("CARGO_PKG_VERSION"),
                 "uptime_seconds": started.elapsed().as_secs(),
                 "config": loaded.status(),
+                "credentials": rotation.shown(),
                 "batches": { "quiet": batches.quiet() },
             });
             if let (Some(status), Ok(Value::Object(proxy))) =

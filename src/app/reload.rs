@@ -2,30 +2,31 @@
 //! out, and only then taken up, all of it or nothing. Requests, callbacks and deliveries that are under way end as
 //! they began.
 
+mod files;
 mod fixed;
 mod outcome;
 mod shown;
-mod watch;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::Context;
-use tokio::sync::Mutex;
+use anyhow::{Context, bail};
+use tokio::sync::{Mutex, watch};
 
 use super::hub::Door;
+use super::rotation::Rotation;
 use super::team_urls::Addresses;
 use crate::config::{Config, Loaded, Source};
 use crate::net::listen::{Drain, Live};
-use crate::proxy::{AccessLog, Proxy};
+use crate::proxy::{AccessLog, NextCredential, Prepared, Proxy};
 use crate::telemetry;
 
+pub(super) use self::files::watch;
 pub(super) use self::outcome::Trigger;
 use self::outcome::{Outcome, Told};
 pub(super) use self::shown::{Metrics, Shown};
-pub(super) use self::watch::watch;
 
 /// What a configuration is taken up by.
 pub(super) struct Parts {
@@ -49,6 +50,9 @@ pub(super) struct Reloads {
     source: Option<Source>,
     running: Mutex<Config>,
     shown: Arc<Shown>,
+    rotation: Arc<Rotation>,
+    /// Says that another configuration runs.
+    changed: watch::Sender<()>,
 }
 
 impl fmt::Debug for Reloads {
@@ -60,7 +64,42 @@ impl fmt::Debug for Reloads {
 impl Reloads {
     /// Of `running`, which is what `parts` run.
     pub(super) fn new(parts: Parts, running: Config, source: Option<Source>, shown: Arc<Shown>) -> Arc<Self> {
-        Arc::new(Self { parts, source, running: Mutex::new(running), shown })
+        let rotation = Arc::default();
+        let changed = watch::Sender::new(());
+        Arc::new(Self { parts, source, running: Mutex::new(running), shown, rotation, changed })
+    }
+
+    /// How the credentials stand that are to take over.
+    pub(super) fn rotation(&self) -> &Arc<Rotation> {
+        &self.rotation
+    }
+
+    /// Tells when another configuration runs.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Credentials that are still to be proven, as the proxy goes about it.
+    pub(super) async fn unproven(&self) -> (Arc<Proxy>, Vec<(String, NextCredential)>) {
+        let running = self.running.lock().await;
+        (Arc::clone(&self.parts.proxy), self.rotation.unproven(&running.proxy))
+    }
+
+    /// Has those sign that are proven.
+    ///
+    /// # Errors
+    /// The configuration can't be worked out again, or the end has begun.
+    pub(super) async fn adopt(&self) -> anyhow::Result<()> {
+        let mut running = self.running.lock().await;
+        if self.parts.draining.is_started() {
+            bail!("the gateway is shutting down");
+        }
+        let mut config = running.clone();
+        self.rotation.apply(&mut config.proxy);
+        let prepared = self.prepare(&config).await?;
+        self.parts.proxy.take_up(prepared);
+        *running = config;
+        Ok(())
     }
 
     /// Reads the file again and takes it up, to its end whether or not this is waited for.
@@ -102,6 +141,7 @@ impl Reloads {
             Err(error) => return Outcome::Failed(format!("the file could not be read: {error}")),
         };
         let restart = fixed::keep(&mut config, running);
+        self.rotation.apply(&mut config.proxy);
         let taking_up = async {
             fixed::guard(&config)?;
             self.take_up(&config, running).await
@@ -110,27 +150,34 @@ impl Reloads {
             return Outcome::Failed(format!("{error:#}"));
         }
         self.shown.config(&config);
+        self.rotation.forget(&config.proxy);
         *running = config;
+        self.changed.send_replace(());
         Outcome::Ok { warnings, restart }
     }
 
     /// Whatever can fail comes first.
     async fn take_up(&self, config: &Config, running: &Config) -> anyhow::Result<()> {
         let parts = &self.parts;
-        let log = AccessLog { on: config.log.access, mask_numbers: config.log.mask_numbers };
-        let team_urls = parts.addresses.replacing(&config.hub);
-        let proxy = parts.proxy.prepare(config.proxy.clone(), log, team_urls).await;
-        let proxy = proxy.context("requests can't be sent as configured")?;
-        let intake = parts.door.prepare(&config.hub, log.mask_numbers)?;
+        let mask_numbers = config.log.mask_numbers;
+        let proxy = self.prepare(config).await?;
+        let intake = parts.door.prepare(&config.hub, mask_numbers)?;
         parts.addresses.change(&config.hub)?;
         parts.proxy.take_up(proxy);
         parts.door.take_up(&config.hub, intake);
         parts.listen.change(config.proxy.listen.clone());
         parts.admin.change(super::admin::listen(config));
-        parts.mask_numbers.store(log.mask_numbers, Ordering::Relaxed);
+        parts.mask_numbers.store(mask_numbers, Ordering::Relaxed);
         if config.log != running.log {
             telemetry::log::change(config.log);
         }
         Ok(())
+    }
+
+    async fn prepare(&self, config: &Config) -> anyhow::Result<Prepared> {
+        let log = AccessLog { on: config.log.access, mask_numbers: config.log.mask_numbers };
+        let team_urls = self.parts.addresses.replacing(&config.hub);
+        let prepared = self.parts.proxy.prepare(config.proxy.clone(), log, team_urls).await;
+        prepared.context("requests can't be sent as configured")
     }
 }

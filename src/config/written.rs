@@ -117,6 +117,19 @@ record! {
         apikey: Secret,
         /// The apisecret. It never leaves the gateway.
         apisecret: Secret,
+        /// What takes this credential's place, once the SaaS has accepted it on a call that only reads.
+        next: Option<NextCredential> = "",
+    }
+
+    /// A credential that is to take over.
+    struct NextCredential {
+        /// The apikey.
+        apikey: Secret,
+        /// The apisecret.
+        apisecret: Secret,
+        /// The tenant whose tasks are asked for to prove it; unless given, the first of the `app_ids` of the apps
+        /// that the credential signs for.
+        app_id: Option<String> = "",
     }
 
     /// Limits that hold for all apps.

@@ -12,8 +12,9 @@ use serde::Serialize;
 use super::Connection;
 use super::global::GlobalStatus;
 use super::metrics::{Counts, Metrics, Slots};
+use super::proof::Unproven;
 use super::running::{AccessLog, Rooms, Running, StartError};
-use super::settings::Settings;
+use super::settings::{NextCredential, Settings};
 use super::team_url::TeamUrls;
 use super::upstream::Upstream;
 use super::worker::Worker;
@@ -98,6 +99,15 @@ impl Proxy {
         for (thread, worker) in self.threads.iter().zip(prepared.workers) {
             thread.worker.store(worker);
         }
+    }
+
+    /// Whether the SaaS accepts a credential, on the way that requests take.
+    ///
+    /// # Errors
+    /// It does not, or can't be asked.
+    pub async fn prove(&self, next: &NextCredential) -> Result<(), Unproven> {
+        let Some(worker) = self.workers().into_iter().next() else { return Ok(()) };
+        super::proof::prove(&worker, next).await
     }
 
     /// What makes a service for each connection that thread number `thread` accepts.

@@ -20,12 +20,23 @@ pub struct Settings {
     pub egress: EgressSettings,
     /// Keys and secrets by name.
     pub credentials: BTreeMap<String, Credential>,
+    /// What is to take the place of some of them, once it is proven.
+    pub next_credentials: BTreeMap<String, NextCredential>,
     /// Who may call; the first that matches address and token wins.
     pub apps: Vec<AppSettings>,
     /// What holds for all apps.
     pub limits: LimitSettings,
     /// The folder where uploads wait while they are checked.
     pub spool: PathBuf,
+}
+
+/// A credential that is to take over.
+#[derive(Debug, Clone)]
+pub struct NextCredential {
+    /// The credential.
+    pub credential: Credential,
+    /// Tenant that the call which proves it asks for (§11).
+    pub app_id: Option<String>,
 }
 
 /// Where requests go.

@@ -40,6 +40,7 @@ mod restart;
 mod retries;
 mod rights;
 mod rooms;
+mod rotation;
 mod signing;
 mod smoke;
 mod store_kill;

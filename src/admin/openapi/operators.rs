@@ -386,6 +386,7 @@ fn status() -> Value {
             "version": { "type": "string" },
             "uptime_seconds": { "type": "number", "minimum": 0 },
             "config": component("schemas", "Loaded"),
+            "credentials": { "type": "array", "items": component("schemas", "NextCredential") },
             "clock_skew_seconds": {
                 "type": ["number", "null"],
                 "description": "The SaaS's clock less this host's.",

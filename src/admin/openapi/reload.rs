@@ -1,16 +1,17 @@
-//! What the admin API says of the configuration's reloads.
+//! What the admin API says of the configuration's reloads, and of credentials that are to take over.
 
 use serde_json::{Value, json};
 
 use super::component;
 
 /// The schemas, by name.
-pub(super) fn schemas() -> [(&'static str, Value); 4] {
+pub(super) fn schemas() -> [(&'static str, Value); 5] {
     [
         ("Reloaded", object(told(&["warnings", "restart_needed"]), &["outcome", "restart_needed"])),
         ("ReloadProblem", problem()),
         ("Loaded", loaded()),
         ("Finding", finding()),
+        ("NextCredential", next_credential()),
     ]
 }
 
@@ -66,6 +67,20 @@ fn finding() -> Value {
         "hint": { "type": ["string", "null"], "description": "A way out." },
     });
     object(properties, &["file", "line", "column", "message", "snippet", "hint"])
+}
+
+fn next_credential() -> Value {
+    let properties = json!({
+        "name": { "type": "string", "description": "Whose place it takes." },
+        "next": {
+            "type": "string",
+            "enum": ["signs", "not_proven"],
+            "description": "It has taken over; the SaaS has not accepted it, and the old one signs.",
+        },
+        "tried_at": { "type": "string", "format": "date-time" },
+        "error": { "type": ["string", "null"], "description": "Why it is not proven." },
+    });
+    object(properties, &["name", "next", "tried_at", "error"])
 }
 
 fn object(properties: Value, required: &[&str]) -> Value {

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use super::{egress, listen, networks, unique};
 use crate::config::read::{At, Named, nearest};
 use crate::config::report::Report;
-use crate::config::scalars::{Count, EndpointName, Rate};
+use crate::config::scalars::{Count, EndpointName, Rate, Secret};
 use crate::config::written::{App, Checks, Credential, File, Limits, Priority, RateLimit, Upstream};
 use crate::proxy;
 use crate::xinyao::{self, Target, TargetSet};
@@ -26,6 +26,7 @@ pub(super) fn settings(file: &File, report: &mut Report) -> proxy::Settings {
         upstream: upstream(&file.upstream),
         egress: egress::settings(file, report),
         credentials: credentials(&file.credentials, report),
+        next_credentials: next_credentials(&file.credentials, apps, report),
         apps: apps.iter().map(|written| app(written, &file.credentials, report)).collect(),
         limits: limits(&file.limits),
         spool: spool(&file.store.path.0),
@@ -72,16 +73,41 @@ fn credentials(written: &At<Named<Credential>>, report: &mut Report) -> BTreeMap
         let help = "credentials: { default: { apikey: ${XINYAO_APIKEY}, apisecret: ${XINYAO_APISECRET} } }";
         report.fault(written.place, "no credentials: requests can't be signed").help(help);
     }
-    let meant = written.iter().map(|(name, credential)| {
-        let apikey = credential.apikey.0.expose_secret();
-        if !apikey.bytes().all(|c| c.is_ascii_graphic() && c != b':') {
-            let fault = report.fault(credential.apikey.place, "an apikey has no spaces and no `:` in it");
-            fault.help("it stands in `Authorization: apikey:timestamp:digest` (§3)");
+    let meant = written.iter();
+    meant.map(|(name, one)| (name.clone(), credential(&one.apikey, &one.apisecret, report))).collect()
+}
+
+fn credential(apikey: &At<Secret>, apisecret: &At<Secret>, report: &mut Report) -> xinyao::Credential {
+    let text = apikey.0.expose_secret();
+    if !text.bytes().all(|c| c.is_ascii_graphic() && c != b':') {
+        let fault = report.fault(apikey.place, "an apikey has no spaces and no `:` in it");
+        fault.help("it stands in `Authorization: apikey:timestamp:digest` (§3)");
+    }
+    xinyao::Credential { apikey: text.to_owned(), apisecret: apisecret.0.clone() }
+}
+
+fn next_credentials(
+    written: &At<Named<Credential>>,
+    apps: &[At<App>],
+    report: &mut Report,
+) -> BTreeMap<String, proxy::NextCredential> {
+    let mut next = BTreeMap::new();
+    for (name, one) in &written.value {
+        let Some(written) = &one.next.value else { continue };
+        let of_an_app = || {
+            let signed_for = apps.iter().filter(|app| app.credential.value == *name);
+            signed_for.flat_map(|app| &app.app_ids.value).next().map(|id| id.value.clone())
+        };
+        let app_id = written.app_id.value.clone().or_else(of_an_app);
+        if app_id.is_none() && one.next.sound {
+            report
+                .warning(one.next.place, "no tenant is known to prove this credential with")
+                .help("the SaaS may want one in the call that proves it: give `app_id`");
         }
-        let apisecret = credential.apisecret.0.clone();
-        (name.clone(), xinyao::Credential { apikey: apikey.to_owned(), apisecret })
-    });
-    meant.collect()
+        let credential = credential(&written.apikey, &written.apisecret, report);
+        next.insert(name.clone(), proxy::NextCredential { credential, app_id });
+    }
+    next
 }
 
 fn app(written: &App, credentials: &Named<Credential>, report: &mut Report) -> proxy::AppSettings {
