@@ -1,6 +1,7 @@
 //! The composition root: a configuration becomes listeners that serve until they are told to stop.
 
 mod admin;
+mod certificates;
 mod figures;
 mod history;
 mod hub;
@@ -27,10 +28,11 @@ use tokio::task::JoinHandle;
 
 use crate::config::{Config, Source};
 use crate::net::hand_over::Desk;
-use crate::net::listen::{self, Drain, DrainTrigger, LAST_CALL, Live};
+use crate::net::listen::{self, Drain, DrainTrigger, LAST_CALL, Listening, Live};
 use crate::proxy::{AccessLog, Proxy, Rooms};
 use crate::store::Store;
 
+pub use self::certificates::{Certificates, SOON_DAYS};
 use self::hub::Hub;
 use self::ledger::Ledger;
 use self::reload::{Reloads, Shown, Trigger};
@@ -104,6 +106,7 @@ impl Gateway {
         let (drain, draining) = Drain::new();
         let (admin_drain, admin_draining) = Drain::new();
 
+        let certificates = Arc::new(Certificates::load(&config)?);
         // The addresses, then the store's lock, then its files: who does not get one leaves the rest alone.
         let (sockets, store, desk) = match given.store {
             Some(store) => {
@@ -132,7 +135,7 @@ impl Gateway {
         };
         let proxy = Proxy::new(config.proxy.clone(), log, threads, rooms)?;
         let hub = Hub::start(
-            sockets.callbacks,
+            Listening { socket: sockets.callbacks, tls: certificates.callbacks.clone() },
             config.hub.clone(),
             &store.store,
             log.mask_numbers,
@@ -165,6 +168,7 @@ impl Gateway {
             store: Arc::clone(&store.store),
             store_path: store.path(),
             commits: store.metrics(),
+            certificates: Arc::clone(&certificates),
             draining: draining.clone(),
             shown,
             reloads: Arc::clone(&reloads),
@@ -176,7 +180,7 @@ impl Gateway {
             tokio::spawn(reload::watch(Arc::clone(&reloads))),
             tokio::spawn(rotation::rotate(Arc::clone(&reloads))),
         ];
-        let workers = Workers::start(sockets.proxy, &proxy, &listen, &draining)?;
+        let workers = Workers::start(sockets.proxy, certificates.proxy.as_ref(), &proxy, &listen, &draining)?;
         Ok(Self {
             proxy_address,
             callbacks_address,

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod callback_url;
+mod certificate;
 mod demo;
 mod doctor;
 mod exchange;
@@ -23,6 +24,7 @@ use anyhow::Context;
 use clap::Parser;
 
 use self::arguments::{Arguments, Command, Schema};
+use crate::app::{Certificates, SOON_DAYS};
 use crate::config::{self, Loaded, Source};
 use crate::telemetry::{self, Format};
 use crate::{admin, app};
@@ -113,9 +115,15 @@ fn ended(format: Format, error: anyhow::Error) -> Failed {
 }
 
 fn check(file: &Path) -> Result<(), Failed> {
-    let Loaded { warnings, .. } = load(file)?;
+    let Loaded { config, warnings } = load(file)?;
     for warning in &warnings {
         eprintln!("{warning}");
+    }
+    let certificates = Certificates::load(&config);
+    let certificates =
+        certificates.map_err(|error| Failed::Usage(format!("{}: {error:#}", file.display())))?;
+    for (listener, days) in certificates.days_left().filter(|(_, days)| *days < SOON_DAYS) {
+        eprintln!("warning: listen.{listener}_tls: {}", certificate::left(days));
     }
     print(&format!("{} is valid\n", file.display()))
 }

@@ -4,7 +4,7 @@
 //!
 //! # A request's way
 //!
-//! [`net::listen`] accepts a connection on one of the worker threads, and [`proxy`] takes each
+//! [`net::listen`] accepts a connection, in the clear or under TLS, on one of the worker threads, and [`proxy`] takes each
 //! request through its stack, from the first line to the last: it gets an id, its app is told from
 //! address and token, its path from the one table of [`xinyao::endpoint`], its limits admit it, its
 //! body is capped and looked through for tenants, and held to the document ([`xinyao::checks`]). What

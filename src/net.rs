@@ -15,5 +15,6 @@ mod settings;
 
 pub use networks::Networks;
 pub use settings::{
-    EgressProxy, EgressProxyKind, EgressSettings, Http2, ListenSettings, Origin, Scheme, SourceIps,
+    ClientCertificate, EgressProxy, EgressProxyKind, EgressSettings, Http2, ListenSettings, Origin, Scheme,
+    SourceIps, TlsSettings,
 };

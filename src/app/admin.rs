@@ -11,6 +11,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
+use super::certificates::{self, Certificates};
 use super::figures::{self, Checks, Figures};
 use super::history::Gauges;
 use super::reload::{self, Reloads, Shown, Trigger};
@@ -45,6 +46,8 @@ pub(super) struct Parts {
     pub(super) store_path: Option<PathBuf>,
     /// What the store counts of itself.
     pub(super) commits: Option<Box<dyn Collector>>,
+    /// The listeners' certificates.
+    pub(super) certificates: Arc<Certificates>,
     pub(super) draining: Drain,
     pub(super) mask_numbers: Arc<AtomicBool>,
     pub(super) started: Instant,
@@ -56,12 +59,14 @@ pub(super) fn listen(config: &Config) -> ListenSettings {
         address: config.admin.address,
         trusted_proxies: Networks::default(),
         proxy_protocol: false,
+        tls: None,
         ..config.proxy.listen.clone()
     }
 }
 
 /// Serves operators until told to stop.
 pub(super) async fn serve(listener: std::net::TcpListener, parts: Parts, settings: Live, drain: Drain) {
+    let watching = Arc::clone(&parts.certificates).watch();
     let figures = Arc::new(Figures::of(parts.store_path.clone()));
     let keeping = figures.keep(Arc::clone(&parts.store));
     let gauges = Gauges {
@@ -76,6 +81,7 @@ pub(super) async fn serve(listener: std::net::TcpListener, parts: Parts, setting
     tokio::select! {
         () = listen::serve(listener, settings, reject, service, drain) => {}
         () = keeping => {}
+        () = watching => {}
         () = gauges.keep(history) => {}
     }
 }
@@ -92,6 +98,7 @@ fn views(parts: Parts, figures: &Arc<Figures>, history: Arc<History>) -> Views {
     metrics.register_collector(Box::new(parts.hub));
     metrics.register_collector(Box::new(ledger::Metrics(Arc::clone(&parts.batches))));
     metrics.register_collector(Box::new(dispatch::Metrics(Arc::clone(&parts.dispatch))));
+    metrics.register_collector(Box::new(certificates::Metrics(Arc::clone(&parts.certificates))));
     if let Some(commits) = parts.commits {
         metrics.register_collector(commits);
     }
@@ -103,7 +110,7 @@ fn views(parts: Parts, figures: &Arc<Figures>, history: Arc<History>) -> Views {
     let rotation = Arc::clone(parts.reloads.rotation());
     metrics.register_collector(Box::new(rotation::Metrics(Arc::clone(&rotation))));
     let (apps, counts) = (Arc::clone(&parts.proxy), parts.proxy.metrics());
-    let Parts { proxy, store, shown, reloads, started, batches, .. } = parts;
+    let Parts { proxy, store, shown, reloads, started, batches, certificates, .. } = parts;
     let (loaded, running) = (Arc::clone(&shown), Arc::clone(&shown));
     let operations = Operations {
         query: Arc::clone(&store) as _,
@@ -123,6 +130,7 @@ fn views(parts: Parts, figures: &Arc<Figures>, history: Arc<History>) -> Views {
                 "uptime_seconds": started.elapsed().as_secs(),
                 "config": loaded.status(),
                 "credentials": rotation.shown(),
+                "certificates": certificates.status(),
                 "batches": { "quiet": batches.quiet() },
             });
             if let (Some(status), Ok(Value::Object(proxy))) =

@@ -1,7 +1,6 @@
 //! The hub's thread: callbacks come in and deliveries go out on a runtime of their own, so that they and the
 //! proxy's requests do not wait for each other.
 
-use std::net::TcpListener;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ use crate::hub::dispatch::{Dispatch, Parts};
 use crate::hub::schedule::{Clock, HostClock};
 use crate::hub::{self, BadUrl, Connection, Intake, Settings};
 use crate::net::client::Client;
-use crate::net::listen::{self, Drain, Live};
+use crate::net::listen::{self, Drain, Listening, Live};
 use crate::store::Store;
 
 /// How often the store's figures are read for the metrics.
@@ -40,9 +39,9 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    /// Begins to take callbacks in from `listener`, and to deliver.
+    /// Begins to take callbacks in from `listening`, and to deliver.
     pub(super) fn start(
-        listener: TcpListener,
+        listening: Listening,
         settings: Settings,
         store: &Arc<dyn Store>,
         mask_numbers: bool,
@@ -72,7 +71,7 @@ impl Hub {
             let keeping = tokio::spawn(keeping);
             let taking = async {
                 let service = move |peer| Connection::new(Arc::clone(&intake), peer);
-                listen::serve(listener, listen, hub::reject, service, drain.clone()).await;
+                listen::serve(listening, listen, hub::reject, service, drain.clone()).await;
                 // With the last connection the intake is gone, and with it what its copies wait for.
                 drop(keeping.await);
             };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::sync::oneshot;
 
-use crate::net::listen::{self, Drain, Live};
+use crate::net::listen::{self, Drain, Listening, Live, Tls};
 use crate::proxy::Proxy;
 
 /// The threads.
@@ -24,14 +24,16 @@ struct Worker {
 }
 
 impl Workers {
-    /// Starts a thread per listener.
+    /// Starts a thread per socket.
     pub(super) fn start(
-        listeners: Vec<TcpListener>,
+        sockets: Vec<TcpListener>,
+        tls: Option<&Arc<Tls>>,
         proxy: &Arc<Proxy>,
         settings: &Live,
         drain: &Drain,
     ) -> anyhow::Result<Self> {
-        let threads = listeners.into_iter().enumerate().map(|(thread, listener)| {
+        let threads = sockets.into_iter().enumerate().map(|(thread, socket)| {
+            let listening = Listening { socket, tls: tls.cloned() };
             let (cut, cut_off) = oneshot::channel();
             let (end, ended) = oneshot::channel();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -40,7 +42,7 @@ impl Workers {
                 runtime.block_on(async {
                     tokio::spawn(proxy.upkeep(thread));
                     let (reject, service) = (proxy.rejections(thread), proxy.service(thread));
-                    let serving = listen::serve(listener, settings, reject, service, drain);
+                    let serving = listen::serve(listening, settings, reject, service, drain);
                     let finishing = async {
                         serving.await;
                         proxy.idle().await;

@@ -13,7 +13,7 @@ use http::Request;
 use http_body_util::Empty;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::{Failed, print};
+use super::{Failed, certificate, print};
 use crate::config::Config;
 use crate::net::connect::{Connected, Connector, Protocol, compatible};
 use crate::net::resolve::Name;
@@ -24,22 +24,22 @@ use crate::xinyao::signature::TOLERANCE;
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What was found out about one thing.
-struct Finding {
+pub(super) struct Finding {
     ok: bool,
     what: String,
     hint: Option<&'static str>,
 }
 
 impl Finding {
-    fn good(what: String) -> Self {
+    pub(super) fn good(what: String) -> Self {
         Self { ok: true, what, hint: None }
     }
 
-    fn bad(what: String, hint: &'static str) -> Self {
+    pub(super) fn bad(what: String, hint: &'static str) -> Self {
         Self { ok: false, what, hint: Some(hint) }
     }
 
-    fn note(what: String, hint: &'static str) -> Self {
+    pub(super) fn note(what: String, hint: &'static str) -> Self {
         Self { ok: true, what, hint: Some(hint) }
     }
 
@@ -76,6 +76,9 @@ pub(super) async fn doctor(config: Config) -> Result<(), Failed> {
         tell(&finding)?;
     }
     for finding in store::look(&config.store) {
+        tell(&finding)?;
+    }
+    for finding in certificate::look(&config) {
         tell(&finding)?;
     }
     if well { Ok(()) } else { Err(Failed::Told) }

@@ -69,6 +69,23 @@ record! {
         callbacks: Address = "0.0.0.0:8081",
         /// For operators and Prometheus. Off loopback, `admin.token` is required.
         admin: Address = "127.0.0.1:9090",
+        /// TLS on the proxy listener; empty: none.
+        proxy_tls: Option<Tls> = "",
+        /// TLS on the callbacks listener; empty: none.
+        callbacks_tls: Option<Tls> = "",
+    }
+
+    /// TLS on a listener. The files are looked at every second, and taken up when they have changed and are sound.
+    struct Tls {
+        /// The certificate and its issuers' below it, in PEM.
+        certificate_file: FilePath,
+        /// Its private key, in PEM.
+        key_file: FilePath,
+        /// A PEM bundle of the authorities that sign clients' certificates; empty: clients are asked for none.
+        client_ca_file: Option<FilePath> = "",
+        /// Whether clients have to show a certificate of these authorities: `required`, or `optional` (who shows one must
+        /// show a good one).
+        client_certificate: ClientCertificate = "required",
     }
 
     /// The operators' listener.
@@ -154,6 +171,14 @@ record! {
 }
 
 choice! {
+    /// Whether clients have to show a certificate.
+    "client certificate choice" enum ClientCertificate {
+        /// Who has none is refused.
+        Required = "required",
+        /// Who shows one must show a good one.
+        Optional = "optional",
+    }
+
     /// Whether HTTP/2 is spoken.
     "protocol choice" enum Http2 {
         /// When the SaaS chooses it.

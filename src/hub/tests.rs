@@ -52,6 +52,7 @@ fn settings() -> Settings {
             header_timeout: Duration::from_secs(10),
             max_headers: 100,
             max_header_bytes: 64 << 10,
+            tls: None,
         },
         public_url: "http://gateway".into(),
         proxy_url: String::new(),

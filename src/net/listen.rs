@@ -1,7 +1,7 @@
 //! The server's side of sockets: bind, accept and survive, answer over HTTP/1.1, drain.
 //!
 //! A connection's way: [`serve`] accepts it (`accept`), takes its PROXY header off where one is due
-//! ([`proxy_header`]), and gives it to hyper (`connection`). Between hyper and the socket stands the guard
+//! ([`proxy_header`]) and TLS on it (`tls`), and gives it to hyper (`connection`). Between hyper and the socket stands the guard
 //! (`guard`): it lets a request's head by only once the head is whole, inside the limits and unambiguous
 //! (`head`), and knows from it where the body ends (`body`), so that each of a connection's heads is looked
 //! at. What it refuses it replaces with a request of its own making, which the service's wrapper answers
@@ -22,16 +22,19 @@ mod live;
 mod patience;
 pub mod proxy_header;
 mod refusal;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 
-pub use accept::serve;
+pub use accept::{Listening, serve};
 pub use bind::bind;
 pub use connection::LAST_CALL;
 pub use drain::{Drain, DrainTrigger, Sockets};
 pub use live::Live;
+pub use tls::{Tls, TlsError};
 
 use super::Networks;
 

@@ -24,6 +24,30 @@ pub struct ListenSettings {
     pub max_headers: usize,
     /// Largest head of a request, bytes.
     pub max_header_bytes: usize,
+    /// TLS, where it is spoken.
+    pub tls: Option<TlsSettings>,
+}
+
+/// TLS on a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// The server's certificate and its issuers', in PEM.
+    pub certificate_file: PathBuf,
+    /// Its key, in PEM.
+    pub key_file: PathBuf,
+    /// Who signs clients' certificates; none: they are not asked for one.
+    pub client_ca_file: Option<PathBuf>,
+    /// Whether clients have to show one.
+    pub client_certificate: ClientCertificate,
+}
+
+/// Whether clients have to show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientCertificate {
+    /// Who has none is refused.
+    Required,
+    /// Who shows one must show a good one.
+    Optional,
 }
 
 /// How connections to the upstream are made.

@@ -47,3 +47,4 @@ mod store_kill;
 mod streaming;
 mod support;
 mod team_url;
+mod tls;

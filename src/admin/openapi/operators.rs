@@ -387,6 +387,21 @@ fn status() -> Value {
             "uptime_seconds": { "type": "number", "minimum": 0 },
             "config": component("schemas", "Loaded"),
             "credentials": { "type": "array", "items": component("schemas", "NextCredential") },
+            "certificates": {
+                "type": "array",
+                "description": "Certificates of the listeners that speak TLS.",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "listener": { "type": "string", "enum": ["proxy", "callbacks"] },
+                        "expires_at": { "type": ["string", "null"], "format": "date-time" },
+                        "error": {
+                            "type": ["string", "null"],
+                            "description": "Why the files as they are now are not used.",
+                        },
+                    },
+                },
+            },
             "clock_skew_seconds": {
                 "type": ["number", "null"],
                 "description": "The SaaS's clock less this host's.",

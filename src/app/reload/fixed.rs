@@ -6,10 +6,12 @@ use serde_json::Value;
 use crate::config::Config;
 
 /// Keys that take effect with the next start, as they stand in the file.
-const FIXED: [&str; 9] = [
+const FIXED: [&str; 11] = [
     "listen.proxy",
     "listen.callbacks",
     "listen.admin",
+    "listen.proxy_tls",
+    "listen.callbacks_tls",
     "store.path",
     "store.postgres",
     "store.replica",
@@ -23,6 +25,8 @@ pub(super) fn keep(config: &mut Config, running: &Config) -> Vec<&'static str> {
     config.proxy.listen.address = running.proxy.listen.address;
     config.hub.listen.address = running.hub.listen.address;
     config.admin.address = running.admin.address;
+    config.proxy.listen.tls.clone_from(&running.proxy.listen.tls);
+    config.hub.listen.tls.clone_from(&running.hub.listen.tls);
     config.store = running.store.clone();
     config.proxy.spool.clone_from(&running.proxy.spool);
     config.log.format = running.log.format;

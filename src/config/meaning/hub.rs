@@ -24,7 +24,7 @@ pub(super) fn settings(file: &File, report: &mut Report) -> hub::Settings {
     };
     let callbacks = &file.callbacks;
     hub::Settings {
-        listen: listen::settings(file.listen.callbacks.0, file),
+        listen: listen::settings(file.listen.callbacks.0, file.listen.callbacks_tls.as_ref(), file),
         public_url: callbacks.public_url.0.clone(),
         proxy_url: file.proxy_url.0.clone(),
         keys: callbacks.key.0.iter().map(|key| key.0.clone()).collect(),

@@ -6,14 +6,14 @@ use super::networks;
 use crate::config::read::At;
 use crate::config::report::Report;
 use crate::config::scalars::Address;
-use crate::config::written::File;
-use crate::net::ListenSettings;
+use crate::config::written::{self, File, Tls};
+use crate::net::{ClientCertificate, ListenSettings, TlsSettings};
 
 /// Shortest secret that is not warned of, bytes.
 const SHORT_SECRET_BYTES: usize = 16;
 
 /// Settings of a listener that others call.
-pub(super) fn settings(address: SocketAddr, file: &File) -> ListenSettings {
+pub(super) fn settings(address: SocketAddr, tls: Option<&Tls>, file: &File) -> ListenSettings {
     ListenSettings {
         address,
         trusted_proxies: networks(&file.trusted_proxies),
@@ -21,6 +21,19 @@ pub(super) fn settings(address: SocketAddr, file: &File) -> ListenSettings {
         header_timeout: file.limits.header_timeout.0,
         max_headers: file.limits.max_headers.size(),
         max_header_bytes: usize::try_from(file.limits.max_header_size.0).unwrap_or(usize::MAX),
+        tls: tls.map(tls_settings),
+    }
+}
+
+fn tls_settings(written: &Tls) -> TlsSettings {
+    TlsSettings {
+        certificate_file: written.certificate_file.0.clone(),
+        key_file: written.key_file.0.clone(),
+        client_ca_file: written.client_ca_file.as_ref().map(|path| path.0.clone()),
+        client_certificate: match *written.client_certificate {
+            written::ClientCertificate::Required => ClientCertificate::Required,
+            written::ClientCertificate::Optional => ClientCertificate::Optional,
+        },
     }
 }
 

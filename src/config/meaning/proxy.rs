@@ -22,7 +22,7 @@ pub(super) fn settings(file: &File, report: &mut Report) -> proxy::Settings {
         report.warning(apps.place, "no apps: every request will be answered with 403").help(help);
     }
     proxy::Settings {
-        listen: listen::settings(file.listen.proxy.0, file),
+        listen: listen::settings(file.listen.proxy.0, file.listen.proxy_tls.as_ref(), file),
         upstream: upstream(&file.upstream),
         egress: egress::settings(file, report),
         credentials: credentials(&file.credentials, report),

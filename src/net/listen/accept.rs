@@ -18,18 +18,37 @@ use tokio::time::timeout;
 
 use super::connection::{LAST_CALL, Rejections, Terms};
 use super::proxy_header::{self, Header};
-use super::{Drain, Live, Peer, Rejected};
+use super::stream::Stream;
+use super::{Drain, Live, Peer, Rejected, Tls};
 
 /// How long to wait for files or memory to be had again, where nothing here tells when.
 const EXHAUSTED_PAUSE: Duration = Duration::from_secs(1);
 
-/// Accepts connections from `listener` on the current runtime, and answers their requests by the service that
+/// Most connections of a listener that are still to introduce themselves; the next ones wait to be accepted.
+const MAX_ARRIVING: usize = 1024;
+
+/// A listening socket, and TLS if it is spoken there.
+#[derive(Debug)]
+pub struct Listening {
+    /// The socket.
+    pub socket: std::net::TcpListener,
+    /// TLS.
+    pub tls: Option<Arc<Tls>>,
+}
+
+impl From<std::net::TcpListener> for Listening {
+    fn from(socket: std::net::TcpListener) -> Self {
+        Self { socket, tls: None }
+    }
+}
+
+/// Accepts connections from `listening` on the current runtime, and answers their requests by the service that
 /// `make_service` makes for each; requests that do not get that far are answered by `rejections`. A connection
 /// keeps the settings that it was accepted under. Returns when draining has begun and the connections have ended:
 /// those without a request under way a moment later, the others after its answer; likewise those that were still
 /// waiting to be accepted, unless the socket is another process's too. Dropped before, it cuts them off.
 pub async fn serve<R, M, S, B>(
-    listener: std::net::TcpListener,
+    listening: impl Into<Listening>,
     settings: Live,
     rejections: R,
     make_service: M,
@@ -42,7 +61,8 @@ pub async fn serve<R, M, S, B>(
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let listener = match listener.set_nonblocking(true).and_then(|()| TcpListener::from_std(listener)) {
+    let Listening { socket, tls } = listening.into();
+    let listener = match socket.set_nonblocking(true).and_then(|()| TcpListener::from_std(socket)) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, address = %settings.now().address, "cannot listen"),
     };
@@ -50,16 +70,16 @@ pub async fn serve<R, M, S, B>(
     let mut acceptor = Acceptor { listener, exhausted: false };
     let mut arriving = JoinSet::new();
     let mut open = JoinSet::new();
-    let attend = |arrival: Arrival, open: &mut JoinSet<()>| {
-        let Arrival { stream, peer, early, terms } = arrival;
+    let attend = |introduced: Introduced, open: &mut JoinSet<()>| {
+        let Introduced { stream, peer, early, terms } = introduced;
         open.spawn(terms.attend(stream, peer, early, make_service(peer), drain.clone()));
     };
-    let mut receive = |(stream, socket), arriving: &mut JoinSet<Option<Arrival>>, open: &mut JoinSet<()>| {
-        let arrival = Arrival::new(stream, socket, terms.now());
-        if arrival.terms.settings.proxy_protocol && arrival.peer.trusted {
+    let mut receive = |(tcp, socket), arriving: &mut JoinSet<Option<Introduced>>, open: &mut JoinSet<()>| {
+        let arrival = Arrival::new(tcp, socket, tls.clone(), terms.now());
+        if arrival.is_proxied() || arrival.tls.is_some() {
             arriving.spawn(arrival.introduced());
         } else {
-            attend(arrival, open);
+            attend(arrival.plain(BytesMut::new()), open);
         }
     };
     let mut draining = pin!(drain.started());
@@ -73,7 +93,7 @@ pub async fn serve<R, M, S, B>(
                     attend(arrival, &mut open);
                 }
             }
-            connected = acceptor.accept() => receive(connected, &mut arriving, &mut open),
+            connected = acceptor.accept(), if arriving.len() < MAX_ARRIVING => receive(connected, &mut arriving, &mut open),
         }
     }
     if !drain.leaves_sockets() {
@@ -125,35 +145,69 @@ impl Standing {
     }
 }
 
-/// A connection that is about to be served.
+/// A connection that was accepted.
 struct Arrival {
-    stream: TcpStream,
+    tcp: TcpStream,
+    peer: Peer,
+    tls: Option<Arc<Tls>>,
+    terms: Arc<Terms>,
+}
+
+/// A connection that is about to be served.
+struct Introduced {
+    stream: Stream,
     peer: Peer,
     early: BytesMut,
     terms: Arc<Terms>,
 }
 
 impl Arrival {
-    fn new(stream: TcpStream, socket: SocketAddr, terms: Arc<Terms>) -> Self {
+    fn new(tcp: TcpStream, socket: SocketAddr, tls: Option<Arc<Tls>>, terms: Arc<Terms>) -> Self {
         let peer = Peer::connected(socket, &terms.settings.trusted_proxies);
-        Self { stream, peer, early: BytesMut::new(), terms }
+        Self { tcp, peer, tls, terms }
     }
 
-    /// Takes the PROXY header off; `None`, with the connection closed, where there is none.
-    async fn introduced(mut self) -> Option<Self> {
-        let settings = &self.terms.settings;
-        match proxy_header::receive(&mut self.stream, settings.header_timeout).await {
-            Ok((header, early)) => {
-                if let Header::Source(source) = header {
-                    self.peer = self.peer.passed_on(source, &settings.trusted_proxies);
-                }
-                Some(Self { early, ..self })
-            }
-            Err(error) => {
-                tracing::debug!(peer = %self.peer.socket, error = &error as &dyn Error, "closed without a request");
-                None
-            }
+    /// Whether a PROXY header is due.
+    fn is_proxied(&self) -> bool {
+        self.terms.settings.proxy_protocol && self.peer.trusted
+    }
+
+    fn plain(self, early: BytesMut) -> Introduced {
+        Introduced { stream: Stream::Plain(self.tcp), peer: self.peer, early, terms: self.terms }
+    }
+
+    /// Takes the PROXY header off, then TLS on, each in its time; `None`, with the connection closed, where there is
+    /// none.
+    async fn introduced(self) -> Option<Introduced> {
+        let socket = self.peer.socket;
+        let introducing = async {
+            let (arrival, early) = self.unproxied().await?;
+            arrival.secured(early).await
+        };
+        let introduced: Result<_, Box<dyn Error + Send + Sync>> = introducing.await;
+        introduced
+            .inspect_err(|error| tracing::debug!(peer = %socket, %error, "closed without a request"))
+            .ok()
+    }
+
+    /// With it comes what was read behind the header.
+    async fn unproxied(mut self) -> Result<(Self, BytesMut), proxy_header::ReceiveError> {
+        if !self.is_proxied() {
+            return Ok((self, BytesMut::new()));
         }
+        let settings = &self.terms.settings;
+        let (header, early) = proxy_header::receive(&mut self.tcp, settings.header_timeout).await?;
+        if let Header::Source(source) = header {
+            self.peer = self.peer.passed_on(source, &settings.trusted_proxies);
+        }
+        Ok((self, early))
+    }
+
+    async fn secured(self, early: BytesMut) -> Result<Introduced, Box<dyn Error + Send + Sync>> {
+        let Self { tcp, peer, tls, terms } = self;
+        let Some(tls) = tls else { return Ok(Introduced { stream: Stream::Plain(tcp), peer, early, terms }) };
+        let stream = tls.handshake(tcp, early, terms.settings.header_timeout).await?;
+        Ok(Introduced { stream: Stream::Tls(Box::new(stream)), peer, early: BytesMut::new(), terms })
     }
 }
 

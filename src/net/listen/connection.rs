@@ -14,13 +14,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper::service::Service;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use super::answer::{Answerer, UnderWay};
 use super::guard::Guard;
 use super::head::Limits;
 use super::linger::linger;
 use super::patience::Patience;
+use super::stream::Stream;
 use super::{Drain, Peer, Rejected};
 
 use crate::net::ListenSettings;
@@ -70,7 +70,7 @@ impl Terms {
     /// Answers the requests of `peer`'s that come by `stream`, of which `early` has been read already.
     pub(super) async fn attend<S, B>(
         self: Arc<Self>,
-        stream: TcpStream,
+        stream: Stream,
         peer: Peer,
         early: BytesMut,
         service: S,

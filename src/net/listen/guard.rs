@@ -11,22 +11,21 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::answer::UnderWay;
 use super::body::Body;
 use super::head::{HeadCheck, Limits};
 use super::patience::{Expired, Patience};
 use super::refusal;
+use super::stream::Stream;
 use super::{Drain, Rejected};
 use crate::net::chunked::BadChunk;
-use crate::net::gather;
 
 /// How many empty lines may precede a request (RFC 9112 §2.2 asks for one).
 const MAX_BLANK_LINES: u8 = 4;
 
 pub(super) struct Guard {
-    stream: TcpStream,
+    stream: Stream,
     limits: Limits,
     patience: Patience,
     under_way: Arc<UnderWay>,
@@ -60,7 +59,7 @@ impl Phase {
 impl Guard {
     /// `early` is what has been read of the stream already.
     pub(super) fn new(
-        stream: TcpStream,
+        stream: Stream,
         early: BytesMut,
         limits: Limits,
         patience: Patience,
@@ -84,7 +83,7 @@ impl Guard {
     }
 
     /// The stream, when the client may be sending things that nobody will read.
-    pub(super) fn unfinished(self) -> Option<TcpStream> {
+    pub(super) fn unfinished(self) -> Option<Stream> {
         let between_requests = matches!(self.phase, Phase::Head(..)) && self.held.is_empty();
         (!self.gone && !between_requests).then_some(self.stream)
     }
@@ -218,7 +217,9 @@ impl Guard {
         if polled.is_ready() || !self.drain.is_started() {
             return polled;
         }
-        match (&*SockRef::from(&self.stream)).read(buf.initialize_unfilled()) {
+        // Under TLS, what has come is not yet what was sent: the last call is all there is.
+        let Stream::Plain(tcp) = &self.stream else { return polled };
+        match (&*SockRef::from(tcp)).read(buf.initialize_unfilled()) {
             Ok(read) => {
                 buf.advance(read);
                 Poll::Ready(Ok(()))
@@ -292,7 +293,7 @@ impl AsyncWrite for Guard {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = gather::poll_write(&mut self.stream, cx, slices);
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.wrote(cx, result)
     }
 

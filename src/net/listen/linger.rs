@@ -7,8 +7,9 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use super::stream::Stream;
 
 /// How long a client may go on sending. Many read no answer before they have sent all of their request.
 const TIME: Duration = Duration::from_secs(10);
@@ -17,12 +18,12 @@ const SILENCE: Duration = Duration::from_secs(2);
 const BUFFER: usize = 16 << 10;
 
 /// Tells the client that no more will come, and reads what it sends away until it closes too, within bounds.
-pub(super) async fn linger(stream: TcpStream) {
+pub(super) async fn linger(stream: Stream) {
     // An error is the client gone, the bound run out a client that does not listen; both end the wait.
     let _ = timeout(TIME, discard(stream)).await;
 }
 
-async fn discard(mut stream: TcpStream) -> io::Result<()> {
+async fn discard(mut stream: Stream) -> io::Result<()> {
     // Where hyper has done it already, this does nothing.
     stream.shutdown().await?;
     let mut buffer = vec![0; BUFFER];

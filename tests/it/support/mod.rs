@@ -39,7 +39,7 @@ pub use log::logged;
 pub use message::{Answer, Ask, Seen, get, post, request};
 pub use promql::Exported;
 pub use sandbox::Sandbox;
-pub use tls::Authority;
+pub use tls::{Authority, Pair};
 pub use upload::{outnum, outnum_as, outnum_with, workbook};
 pub use upstream::{Act, OK, Upstream, answer, nobody, ok};
 

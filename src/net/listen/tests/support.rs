@@ -30,6 +30,7 @@ pub(super) fn settings() -> ListenSettings {
         header_timeout: Duration::from_secs(5),
         max_headers: 20,
         max_header_bytes: 12 << 10,
+        tls: None,
     }
 }
 
