@@ -56,7 +56,9 @@ async function answered(method, path, body, signal) {
 
 /** Asks for JSON. Parameters without a value are left out. */
 export async function get(path, parameters = {}, signal = undefined) {
-  const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const given = Object.entries(parameters).filter(
+    ([, value]) => value !== null && value !== undefined && value !== "",
+  );
   const query = given.length ? `?${new URLSearchParams(given)}` : "";
   return (await answered("GET", `api/v1/${path}${query}`, undefined, signal)).json();
 }

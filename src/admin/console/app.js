@@ -28,8 +28,14 @@ let leave = () => {};
 let inside = false;
 
 function frame() {
-  const menu = h("button", { type: "button", class: "button menu-button", "aria-expanded": "false", "aria-controls": "menu" }, t("menu"));
-  const items = Object.keys(PAGES).map((page) => h("li", null, h("a", { href: address(page), "data-page": page }, t(`page.${page}`))));
+  const menu = h(
+    "button",
+    { type: "button", class: "button menu-button", "aria-expanded": "false", "aria-controls": "menu" },
+    t("menu"),
+  );
+  const items = Object.keys(PAGES).map((page) =>
+    h("li", null, h("a", { href: address(page), "data-page": page }, t(`page.${page}`))),
+  );
   const nav = h("nav", { id: "menu", class: "menu", "aria-label": t("menu") }, h("ul", null, items));
   const toggle = (open) => {
     menu.setAttribute("aria-expanded", open);
@@ -40,7 +46,14 @@ function frame() {
   const main = h("main", { id: "main", tabindex: "-1" });
   root.replaceChildren(
     button(t("skip"), () => main.focus(), { kind: "skip" }),
-    h("header", { class: "top" }, menu, h("a", { class: "brand", href: address("overview") }, mark(), "xinyao-gateway"), h("span", { id: "fresh", class: "fresh" }), switches()),
+    h(
+      "header",
+      { class: "top" },
+      menu,
+      h("a", { class: "brand", href: address("overview") }, mark(), "xinyao-gateway"),
+      h("span", { id: "fresh", class: "fresh" }),
+      switches(),
+    ),
     h("div", { class: "columns" }, nav, main),
     h("div", { id: "news", class: "news", role: "status", "aria-live": "polite" }),
   );
@@ -52,12 +65,20 @@ function mark() {
 
 function switches() {
   const other = language() === "zh" ? ["en", "English"] : ["zh", "中文"];
-  const themes = h("select", { "aria-label": t("theme"), value: theme(), onchange: () => setTheme(themes.value) }, THEMES.map((name) => h("option", { value: name }, t(`theme.${name}`))));
+  const themes = h(
+    "select",
+    { "aria-label": t("theme"), value: theme(), onchange: () => setTheme(themes.value) },
+    THEMES.map((name) => h("option", { value: name }, t(`theme.${name}`))),
+  );
   return h(
     "div",
     { class: "switches" },
     themes,
-    h("button", { type: "button", class: "button quiet", lang: other[0], onclick: () => speak(other[0]) }, other[1]),
+    h(
+      "button",
+      { type: "button", class: "button quiet", lang: other[0], onclick: () => speak(other[0]) },
+      other[1],
+    ),
     token() && inside ? button(t("logout"), logout, { kind: "quiet" }) : null,
   );
 }
@@ -96,7 +117,14 @@ function login(message) {
   leave();
   leave = () => {};
   inside = false;
-  const input = h("input", { id: "token", name: "token", type: "password", autocomplete: "current-password", required: true, "aria-describedby": "login-problem" });
+  const input = h("input", {
+    id: "token",
+    name: "token",
+    type: "password",
+    autocomplete: "current-password",
+    required: true,
+    "aria-describedby": "login-problem",
+  });
   const problem = h("p", { id: "login-problem", class: "dialog-problem", role: "alert" }, message);
   const form = h(
     "form",
@@ -115,7 +143,10 @@ function login(message) {
     remember(input.value.trim().replace(/[^\x21-\x7e]/g, "?"));
     start();
   };
-  root.replaceChildren(h("header", { class: "top bare" }, switches()), h("main", { id: "main", class: "login-page", tabindex: "-1" }, form));
+  root.replaceChildren(
+    h("header", { class: "top bare" }, switches()),
+    h("main", { id: "main", class: "login-page", tabindex: "-1" }, form),
+  );
   document.title = `${t("login.enter")} · xinyao-gateway`;
   input.focus();
 }
@@ -149,13 +180,18 @@ freshness.addEventListener("change", ({ detail: { state, problem } }) => {
   const place = document.getElementById("fresh");
   if (!place) return;
   place.className = `fresh ${state}`;
-  const text = state === "stale" ? t("fresh.stale", { time: clock(Date.now()), why: problem.message }) : t(`fresh.${state}`);
+  const text =
+    state === "stale"
+      ? t("fresh.stale", { time: clock(Date.now()), why: problem.message })
+      : t(`fresh.${state}`);
   // Said when it changes, not with every answer.
   if (place.dataset.state !== state) place.setAttribute("role", state === "stale" ? "alert" : "status");
   place.dataset.state = state;
   if (place.textContent !== text) place.textContent = text;
 });
 
-window.addEventListener("hashchange", () => { if (inside) route(true); });
+window.addEventListener("hashchange", () => {
+  if (inside) route(true);
+});
 applyTheme();
 attempt(start);

@@ -12,7 +12,9 @@ export function news(text, tone = "good") {
   const place = document.getElementById("news");
   const item = h("div", { class: `news-item ${tone}` }, h("span", null, text));
   const close = () => item.remove();
-  item.append(h("button", { type: "button", class: "news-close", "aria-label": t("close"), onclick: close }, "×"));
+  item.append(
+    h("button", { type: "button", class: "news-close", "aria-label": t("close"), onclick: close }, "×"),
+  );
   place.append(item);
   if (tone === "good") setTimeout(close, NEWS_MS);
 }
@@ -35,7 +37,12 @@ export function open(title, content) {
   const opener = document.activeElement;
   const close = () => dialog.close();
   dialog.append(
-    h("div", { class: "dialog-head" }, h("h2", { id: "dialog-title" }, title), h("button", { type: "button", class: "dialog-close", "aria-label": t("close"), onclick: close }, "×")),
+    h(
+      "div",
+      { class: "dialog-head" },
+      h("h2", { id: "dialog-title" }, title),
+      h("button", { type: "button", class: "dialog-close", "aria-label": t("close"), onclick: close }, "×"),
+    ),
     ...content(close),
   );
   dialog.addEventListener("close", () => {
@@ -53,11 +60,29 @@ export function open(title, content) {
  * `fields` are labelled inputs; `typed` has to be typed, where there is no way back; `after(result)` comes when
  * the dialog is closed.
  */
-export function confirm({ title, text, action, kind = "primary", fields = [], typed = null, work, after = () => {} }) {
+export function confirm({
+  title,
+  text,
+  action,
+  kind = "primary",
+  fields = [],
+  typed = null,
+  work,
+  after = () => {},
+}) {
   open(title, (close) => {
     const problem = h("p", { class: "dialog-problem", role: "alert" });
     const submit = h("button", { type: "submit", class: `button ${kind}`, disabled: typed !== null }, action);
-    const input = typed && h("input", { name: "typed", autocomplete: "off", spellcheck: "false", oninput: () => { submit.disabled = input.value !== typed; } });
+    const input =
+      typed &&
+      h("input", {
+        name: "typed",
+        autocomplete: "off",
+        spellcheck: "false",
+        oninput: () => {
+          submit.disabled = input.value !== typed;
+        },
+      });
     const cancel = button(t("cancel"), close);
     const form = h(
       "form",

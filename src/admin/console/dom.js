@@ -1,7 +1,15 @@
 // Elements, and putting a new tree in the place of an old one. Text goes in as text, always: there is no way
 // here to make elements out of a string.
 
-const HANDLERS = ["onclick", "onchange", "oninput", "onkeydown", "onpointermove", "onpointerleave", "onsubmit"];
+const HANDLERS = [
+  "onclick",
+  "onchange",
+  "oninput",
+  "onkeydown",
+  "onpointermove",
+  "onpointerleave",
+  "onsubmit",
+];
 const PROPERTIES = ["checked", "value", "disabled", "indeterminate"];
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -15,7 +23,12 @@ export function svg(tag, properties, ...children) {
 
 function fill(node, properties, children) {
   // Children first: a select's value is one of its options.
-  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false).map(textOf));
+  node.append(
+    ...children
+      .flat(Infinity)
+      .filter((child) => child !== null && child !== undefined && child !== false)
+      .map(textOf),
+  );
   for (const [name, value] of Object.entries(properties ?? {})) {
     if (value === null || value === undefined || value === false) continue;
     if (name === "style") Object.entries(value).forEach(([key, to]) => node.style.setProperty(key, to));
@@ -36,7 +49,9 @@ export function morph(old, fresh) {
     return;
   }
   morphAttributes(old, fresh);
-  HANDLERS.forEach((name) => { if (old[name] !== fresh[name]) old[name] = fresh[name]; });
+  HANDLERS.forEach((name) => {
+    if (old[name] !== fresh[name]) old[name] = fresh[name];
+  });
   if (old instanceof HTMLInputElement && old.type === "checkbox") {
     old.checked = fresh.checked;
     old.indeterminate = fresh.indeterminate;
@@ -57,7 +72,9 @@ function morphAttributes(old, fresh) {
 }
 
 function morphChildren(old, fresh) {
-  const keyed = new Map([...old.children].filter((child) => child.dataset.key).map((child) => [child.dataset.key, child]));
+  const keyed = new Map(
+    [...old.children].filter((child) => child.dataset.key).map((child) => [child.dataset.key, child]),
+  );
   let at = old.firstChild;
   for (const child of [...fresh]) {
     const key = child.dataset?.key;

@@ -20,15 +20,29 @@ export function filters(page, query, fields) {
     "form",
     { class: "filters", role: "search", "aria-label": t("filters"), onsubmit: apply },
     fields.map(({ label }, at) => h("label", { class: "field" }, h("span", null, label), inputs[at][1])),
-    h("div", { class: "filter-actions" }, h("button", { type: "submit", class: "button" }, t("filters.apply")), any ? button(t("filters.clear"), () => go(address(page))) : null),
+    h(
+      "div",
+      { class: "filter-actions" },
+      h("button", { type: "submit", class: "button" }, t("filters.apply")),
+      any ? button(t("filters.clear"), () => go(address(page))) : null,
+    ),
   );
   // A choice is one click.
-  inputs.filter(([, node]) => node.nodeName === "SELECT").forEach(([, node]) => { node.onchange = apply; });
+  inputs
+    .filter(([, node]) => node.nodeName === "SELECT")
+    .forEach(([, node]) => {
+      node.onchange = apply;
+    });
   return form;
 }
 
 function input({ name, kind, options }, value) {
-  if (kind === "choice") return h("select", { name, value }, options.map(([option, text]) => h("option", { value: option }, text)));
+  if (kind === "choice")
+    return h(
+      "select",
+      { name, value },
+      options.map(([option, text]) => h("option", { value: option }, text)),
+    );
   if (kind === "time") return h("input", { name, type: "datetime-local", step: "1", value: local(value) });
   return h("input", { name, type: "text", value, autocomplete: "off", spellcheck: "false" });
 }

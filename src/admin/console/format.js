@@ -17,7 +17,9 @@ export function count(value) {
 /** Three digits that count. */
 export function figure(value) {
   if (value !== 0 && Math.abs(value) < 0.001) return numbers({ maximumSignificantDigits: 1 }).format(value);
-  return numbers({ maximumFractionDigits: Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2 }).format(value);
+  return numbers({
+    maximumFractionDigits: Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2,
+  }).format(value);
 }
 
 export function rate(perSecond) {
@@ -45,7 +47,12 @@ export function bytes(value) {
 
 /** A length of time, by its two largest units. */
 export function duration(seconds) {
-  const units = [["d", 86400], ["h", 3600], ["m", 60], ["s", 1]];
+  const units = [
+    ["d", 86400],
+    ["h", 3600],
+    ["m", 60],
+    ["s", 1],
+  ];
   let left = Math.round(seconds);
   const at = units.findIndex(([, size]) => left >= size);
   if (at < 0) return t("unit.s", { n: 0 });
@@ -62,7 +69,13 @@ export function clock(text) {
   const time = new Date(text);
   const today = time.toDateString() === new Date().toDateString();
   const date = today ? {} : { month: "2-digit", day: "2-digit" };
-  return time.toLocaleString(tag(), { ...date, hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+  return time.toLocaleString(tag(), {
+    ...date,
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
+    hour12: false,
+  });
 }
 
 export function wholeTime(text) {

@@ -11,7 +11,11 @@ export function badge(tone, text, title = null) {
 
 /** A button; an `icon` goes before its text. */
 export function button(text, onclick, { kind = "", disabled = false, label = null } = {}) {
-  return h("button", { type: "button", class: `button ${kind}`, onclick, disabled, "aria-label": label }, text);
+  return h(
+    "button",
+    { type: "button", class: `button ${kind}`, onclick, disabled, "aria-label": label },
+    text,
+  );
 }
 
 export function link(text, page, id = null, query = {}) {
@@ -20,7 +24,9 @@ export function link(text, page, id = null, query = {}) {
 
 /** A time, in full where it is pointed at. */
 export function time(text) {
-  return text ? h("time", { datetime: text, title: wholeTime(text) }, clock(text)) : h("span", { class: "none" }, "–");
+  return text
+    ? h("time", { datetime: text, title: wholeTime(text) }, clock(text))
+    : h("span", { class: "none" }, "–");
 }
 
 /** How long ago a time was. */
@@ -30,11 +36,18 @@ export function ago(text) {
 }
 
 export function code(text) {
-  return text === null || text === undefined || text === "" ? h("span", { class: "none" }, "–") : h("span", { class: "code" }, text);
+  return text === null || text === undefined || text === ""
+    ? h("span", { class: "none" }, "–")
+    : h("span", { class: "code" }, text);
 }
 
 export function loading() {
-  return h("div", { class: "loading", role: "status" }, h("span", { class: "spinner", "aria-hidden": "true" }), t("loading"));
+  return h(
+    "div",
+    { class: "loading", role: "status" },
+    h("span", { class: "spinner", "aria-hidden": "true" }),
+    t("loading"),
+  );
 }
 
 export function empty(title, text) {
@@ -57,14 +70,25 @@ export function meter(value, whole, { tone = "", label }) {
   const share = whole > 0 ? Math.min(1, value / whole) : 0;
   return h(
     "div",
-    { class: `meter ${tone}`, role: "meter", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": whole, "aria-valuenow": Math.min(value, whole) },
+    {
+      class: `meter ${tone}`,
+      role: "meter",
+      "aria-label": label,
+      "aria-valuemin": 0,
+      "aria-valuemax": whole,
+      "aria-valuenow": Math.min(value, whole),
+    },
     h("div", { class: "meter-fill", style: { width: `${share * 100}%` } }),
   );
 }
 
 /** Terms and what they say. */
 export function facts(pairs) {
-  return h("dl", { class: "facts" }, pairs.filter(Boolean).map(([term, value]) => h("div", null, h("dt", null, term), h("dd", null, value))));
+  return h(
+    "dl",
+    { class: "facts" },
+    pairs.filter(Boolean).map(([term, value]) => h("div", null, h("dt", null, term), h("dd", null, value))),
+  );
 }
 
 /**
@@ -72,15 +96,32 @@ export function facts(pairs) {
  * node, or a list of them.
  */
 export function table(label, columns, rows, keyOf) {
-  const heads = columns.map(({ title, kind = "", head }) => h("th", { role: "columnheader", scope: "col", class: kind }, head ?? title));
-  const body = rows.map((row) => h("tr", { role: "row", "data-key": keyOf(row) }, columns.map((column) => cell(column, row))));
+  const heads = columns.map(({ title, kind = "", head }) =>
+    h("th", { role: "columnheader", scope: "col", class: kind }, head ?? title),
+  );
+  const body = rows.map((row) =>
+    h(
+      "tr",
+      { role: "row", "data-key": keyOf(row) },
+      columns.map((column) => cell(column, row)),
+    ),
+  );
   // Roles are said out: as cards, some browsers forget that it is a table.
-  const whole = h("table", { role: "table", "aria-label": label }, h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, heads)), h("tbody", { role: "rowgroup" }, body));
+  const whole = h(
+    "table",
+    { role: "table", "aria-label": label },
+    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, heads)),
+    h("tbody", { role: "rowgroup" }, body),
+  );
   return h("div", { class: "table-room" }, h("div", { class: "table-frame" }, whole));
 }
 
 function cell({ title, cell: content, kind = "" }, row) {
-  return h("td", { role: "cell", class: kind, "data-label": title }, h("div", { class: "cell" }, content(row)));
+  return h(
+    "td",
+    { role: "cell", class: kind, "data-label": title },
+    h("div", { class: "cell" }, content(row)),
+  );
 }
 
 /** A part of a page with a heading. */

@@ -12,15 +12,31 @@ const STEPS = { ArrowLeft: -1, ArrowRight: 1, PageUp: -30, PageDown: 30, Home: -
 /** `series` are `{name, color, of(sample)}`; `of` may give null. `format` says a value in words. */
 export function plot({ title, series, format, stacked = false }) {
   const legend = h("ul", { class: "legend" });
-  const canvas = h("div", { class: "plot-canvas", tabindex: "0", role: "slider", "aria-label": title, "aria-orientation": "horizontal" });
-  const root = h("figure", { class: "plot" }, h("figcaption", null, h("span", { class: "plot-title" }, title), legend), canvas);
+  const canvas = h("div", {
+    class: "plot-canvas",
+    tabindex: "0",
+    role: "slider",
+    "aria-label": title,
+    "aria-orientation": "horizontal",
+  });
+  const root = h(
+    "figure",
+    { class: "plot" },
+    h("figcaption", null, h("span", { class: "plot-title" }, title), legend),
+    canvas,
+  );
   let samples = [];
   let cursor = null;
 
   function draw() {
     const width = Math.max(220, canvas.clientWidth || 480);
     const frame = scales(samples, series, stacked, width);
-    show(canvas, samples.length === 0 ? h("p", { class: "plot-empty" }, t("plot.empty")) : picture(frame, samples, series, stacked, format, cursor));
+    show(
+      canvas,
+      samples.length === 0
+        ? h("p", { class: "plot-empty" }, t("plot.empty"))
+        : picture(frame, samples, series, stacked, format, cursor),
+    );
     show(legend, ...key(samples, series, format, cursor));
     describe(canvas, samples, series, format, cursor);
   }
@@ -101,16 +117,26 @@ function picture(frame, samples, series, stacked, format, cursor) {
     const values = samples.map((sample) => one.of(sample));
     if (!stacked) return line(frame, samples, values, one.color);
     const lower = [...base];
-    values.forEach((value, at) => { base[at] += value ?? 0; });
+    values.forEach((value, at) => {
+      base[at] += value ?? 0;
+    });
     return area(frame, samples, lower, [...base], one.color);
   });
   const mark = cursor === null ? null : samples[cursor] && frame.x(samples[cursor].at);
   return svg(
     "svg",
-    { viewBox: `0 0 ${frame.width} ${HEIGHT}`, width: frame.width, height: HEIGHT, "aria-hidden": "true", focusable: "false" },
+    {
+      viewBox: `0 0 ${frame.width} ${HEIGHT}`,
+      width: frame.width,
+      height: HEIGHT,
+      "aria-hidden": "true",
+      focusable: "false",
+    },
     grid(frame, format),
     drawn,
-    mark === null || mark === undefined ? null : svg("line", { class: "cursor", x1: mark, x2: mark, y1: PAD.top, y2: HEIGHT - PAD.bottom }),
+    mark === null || mark === undefined
+      ? null
+      : svg("line", { class: "cursor", x1: mark, x2: mark, y1: PAD.top, y2: HEIGHT - PAD.bottom }),
   );
 }
 
@@ -119,7 +145,11 @@ function grid(frame, format) {
     const y = frame.y(share * frame.top);
     return [
       svg("line", { class: "grid", x1: PAD.left, x2: frame.width - PAD.right, y1: y, y2: y }),
-      svg("text", { class: "tick", x: PAD.left - 6, y: y + 4, "text-anchor": "end" }, format(share * frame.top)),
+      svg(
+        "text",
+        { class: "tick", x: PAD.left - 6, y: y + 4, "text-anchor": "end" },
+        format(share * frame.top),
+      ),
     ];
   });
   return [rows, hours(frame)];
@@ -132,31 +162,52 @@ function hours({ start, end, x, width }) {
   for (let at = Math.ceil(start / (step * 60_000)) * step * 60_000; at <= end; at += step * 60_000) {
     const place = x(new Date(at).toISOString());
     if (place < PAD.left + 14 || place > width - 20) continue;
-    ticks.push(svg("text", { class: "tick", x: place, y: HEIGHT - 5, "text-anchor": "middle" }, new Date(at).toLocaleTimeString(tag(), { hour: "2-digit", minute: "2-digit", hour12: false })));
+    ticks.push(
+      svg(
+        "text",
+        { class: "tick", x: place, y: HEIGHT - 5, "text-anchor": "middle" },
+        new Date(at).toLocaleTimeString(tag(), { hour: "2-digit", minute: "2-digit", hour12: false }),
+      ),
+    );
   }
   return ticks;
 }
 
 function line(frame, samples, values, color) {
   const there = (at) => values[at] !== null && values[at] !== undefined;
-  const points = samples.map(({ at }, index) => there(index) && [frame.x(at).toFixed(1), frame.y(values[index]).toFixed(1)]);
+  const points = samples.map(
+    ({ at }, index) => there(index) && [frame.x(at).toFixed(1), frame.y(values[index]).toFixed(1)],
+  );
   const path = points.map((point, at) => (point ? `${there(at - 1) ? "L" : "M"}${point.join(" ")}` : ""));
   // What has no neighbour would be a line of no length.
   const alone = points.filter((point, at) => point && !there(at - 1) && !there(at + 1));
-  return [svg("path", { class: `line ${color}`, d: path.join("") }), alone.map(([x, y]) => svg("circle", { class: `point ${color}`, cx: x, cy: y, r: 2.5 }))];
+  return [
+    svg("path", { class: `line ${color}`, d: path.join("") }),
+    alone.map(([x, y]) => svg("circle", { class: `point ${color}`, cx: x, cy: y, r: 2.5 })),
+  ];
 }
 
 function area(frame, samples, lower, upper, color) {
-  const along = (values, order) => order.map((at) => `${frame.x(samples[at].at).toFixed(1)} ${frame.y(values[at]).toFixed(1)}`).join("L");
+  const along = (values, order) =>
+    order.map((at) => `${frame.x(samples[at].at).toFixed(1)} ${frame.y(values[at]).toFixed(1)}`).join("L");
   const there = samples.map((_, at) => at);
-  return svg("path", { class: `area ${color}`, d: `M${along(upper, there)}L${along(lower, there.toReversed())}Z` });
+  return svg("path", {
+    class: `area ${color}`,
+    d: `M${along(upper, there)}L${along(lower, there.toReversed())}Z`,
+  });
 }
 
 function key(samples, series, format, cursor) {
   const sample = samples[cursor ?? samples.length - 1];
   const items = series.map(({ name, color, of }) => {
     const value = sample ? of(sample) : null;
-    return h("li", null, h("span", { class: `swatch ${color}`, "aria-hidden": "true" }), name, h("b", null, value === null || value === undefined ? "–" : format(value)));
+    return h(
+      "li",
+      null,
+      h("span", { class: `swatch ${color}`, "aria-hidden": "true" }),
+      name,
+      h("b", null, value === null || value === undefined ? "–" : format(value)),
+    );
   });
   return cursor === null || !sample ? items : [h("li", { class: "at" }, clock(sample.at)), ...items];
 }
@@ -171,5 +222,8 @@ function describe(canvas, samples, series, format, cursor) {
   canvas.setAttribute("aria-valuemin", 0);
   canvas.setAttribute("aria-valuemax", Math.max(0, samples.length - 1));
   canvas.setAttribute("aria-valuenow", Math.max(0, index));
-  canvas.setAttribute("aria-valuetext", sample ? [clock(sample.at), ...series.map(said)].join(", ") : t("plot.empty"));
+  canvas.setAttribute(
+    "aria-valuetext",
+    sample ? [clock(sample.at), ...series.map(said)].join(", ") : t("plot.empty"),
+  );
 }

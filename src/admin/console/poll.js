@@ -71,5 +71,12 @@ export function live(region, seconds, ask, render) {
   document.addEventListener("visibilitychange", seen, { signal: ended.signal });
   show(region, loading());
   once();
-  return { draw, refresh, stop: () => { ended.abort(); clearTimeout(timer); } };
+  return {
+    draw,
+    refresh,
+    stop: () => {
+      ended.abort();
+      clearTimeout(timer);
+    },
+  };
 }

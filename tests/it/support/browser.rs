@@ -10,6 +10,8 @@ use tempfile::TempDir;
 
 /// A browser takes its time to start where many tests run.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// So often a driver is started that finds no port.
+const TRIES: usize = 20;
 /// Name of an element's id in answers (WebDriver §12.1).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
@@ -222,17 +224,28 @@ impl Drop for Browser {
 }
 
 fn start(home: &TempDir) -> (Child, u16) {
+    // It takes a port for IPv4 and the same for IPv6, which may be another's: then it ends.
+    let started = (0..TRIES).find_map(|_| try_start(home));
+    started.expect("chromedriver says where it listens")
+}
+
+fn try_start(home: &TempDir) -> Option<(Child, u16)> {
     let mut command = Command::new("chromedriver");
     command.args(["--port=0"]).env("TMPDIR", home.path()).env("HOME", home.path());
     let started = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let mut driver = started.expect("chromedriver is there: apt-get install chromium chromium-driver");
     let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let port = lines.find_map(|line| {
+    let port = |line: String| {
         line.rsplit_once("started successfully on port ")?.1.trim_end_matches('.').parse().ok()
-    });
+    };
+    let Some(port) = lines.find_map(port) else {
+        drop(driver.kill());
+        drop(driver.wait());
+        return None;
+    };
     // What it says later must go somewhere, or it would stand still.
     std::thread::spawn(move || lines.for_each(drop));
-    (driver, port.expect("chromedriver says where it listens"))
+    Some((driver, port))
 }
 
 fn request(method: &str, path: &str, body: Option<Value>) -> String {

@@ -21,7 +21,15 @@ export default function apps(main) {
       before = last;
       return { ...answer, at: performance.now() };
     },
-    (answer) => (answer.apps.length === 0 ? empty(t("apps.none"), t("apps.none.about")) : h("div", { class: "cards" }, answer.apps.map((app) => card(app, answer, before)), all(answer.global))),
+    (answer) =>
+      answer.apps.length === 0
+        ? empty(t("apps.none"), t("apps.none.about"))
+        : h(
+            "div",
+            { class: "cards" },
+            answer.apps.map((app) => card(app, answer, before)),
+            all(answer.global),
+          ),
   );
   return polled.stop;
 }
@@ -43,17 +51,39 @@ function card(app, answer, before) {
   return h(
     "article",
     { class: "card", "data-key": app.name, "aria-label": app.name },
-    h("div", { class: "card-head" }, h("h2", null, app.name), h("div", { class: "badges" }, badge("plain", t(`checks.${app.checks}`)), app.token ? badge("plain", t("apps.token")) : null)),
+    h(
+      "div",
+      { class: "card-head" },
+      h("h2", null, app.name),
+      h(
+        "div",
+        { class: "badges" },
+        badge("plain", t(`checks.${app.checks}`)),
+        app.token ? badge("plain", t("apps.token")) : null,
+      ),
+    ),
     h(
       "div",
       { class: "uses" },
-      use(t("tile.in_flight"), app.in_flight, app.max_in_flight, t("apps.of", { n: app.in_flight, of: app.max_in_flight })),
+      use(
+        t("tile.in_flight"),
+        app.in_flight,
+        app.max_in_flight,
+        t("apps.of", { n: app.in_flight, of: app.max_in_flight }),
+      ),
       app.limits.map((limit) => limited(limit)),
     ),
     facts([
       [t("apps.pace"), pace(app, answer, before)],
       app.waiting > 0 && [t("apps.waiting"), count(app.waiting)],
-      [t("apps.requests"), ["ok", "business_error", "upstream_error", "rejected", "client_gone"].filter((name) => name === "ok" || requests[name] > 0).map((name) => h("span", { class: "pair" }, t(`ending.${name}`), " ", h("b", null, count(requests[name]))))],
+      [
+        t("apps.requests"),
+        ["ok", "business_error", "upstream_error", "rejected", "client_gone"]
+          .filter((name) => name === "ok" || requests[name] > 0)
+          .map((name) =>
+            h("span", { class: "pair" }, t(`ending.${name}`), " ", h("b", null, count(requests[name]))),
+          ),
+      ],
       app.rate_limited > 0 && [t("apps.limited"), count(app.rate_limited)],
       [t("apps.endpoints"), any ? t("apps.all") : app.endpoints.map((name) => badge("plain", name))],
       [t("apps.networks"), app.networks.map((network) => badge("plain", network))],
@@ -66,7 +96,12 @@ function card(app, answer, before) {
 }
 
 function use(label, value, whole, text, tone = strain(value, whole)) {
-  return h("div", { class: "use" }, h("div", { class: "use-words" }, h("span", null, label), h("span", { class: "muted" }, text)), meter(value, whole, { label, tone }));
+  return h(
+    "div",
+    { class: "use" },
+    h("div", { class: "use-words" }, h("span", null, label), h("span", { class: "muted" }, text)),
+    meter(value, whole, { label, tone }),
+  );
 }
 
 function strain(value, whole) {
@@ -79,8 +114,17 @@ function limited(limit) {
   const used = limit.burst - limit.remaining;
   const scope = limit.endpoints.includes("*") ? t("apps.limit.all") : limit.endpoints.join(", ");
   const per = { 1: "s", 60: "m", 3600: "h" }[limit.per_seconds] ?? `${limit.per_seconds}s`;
-  const words = [t("apps.left", { n: limit.remaining, of: limit.burst }), limit.reset_seconds > 0 ? t("apps.whole", { time: duration(limit.reset_seconds) }) : null, limit.max_wait_ms > 0 ? t("apps.wait", { time: `${count(limit.max_wait_ms)} ms` }) : null];
-  return use(`${scope} · ${count(limit.limit)}/${per}`, used, limit.burst, words.filter(Boolean).join(t("comma")));
+  const words = [
+    t("apps.left", { n: limit.remaining, of: limit.burst }),
+    limit.reset_seconds > 0 ? t("apps.whole", { time: duration(limit.reset_seconds) }) : null,
+    limit.max_wait_ms > 0 ? t("apps.wait", { time: `${count(limit.max_wait_ms)} ms` }) : null,
+  ];
+  return use(
+    `${scope} · ${count(limit.limit)}/${per}`,
+    used,
+    limit.burst,
+    words.filter(Boolean).join(t("comma")),
+  );
 }
 
 function all({ configured_per_second: configured, allowed_per_second: allowed, waiting }) {
@@ -88,8 +132,23 @@ function all({ configured_per_second: configured, allowed_per_second: allowed, w
   return h(
     "article",
     { class: "card", "data-key": "*", "aria-label": t("apps.global") },
-    h("div", { class: "card-head" }, h("h2", null, t("apps.global")), short ? badge("warn", t("apps.short")) : null),
-    h("div", { class: "uses" }, use(t("apps.allowed"), allowed, configured, t("apps.rates", { allowed: rate(allowed), of: rate(configured) }), short ? "warn" : "")),
+    h(
+      "div",
+      { class: "card-head" },
+      h("h2", null, t("apps.global")),
+      short ? badge("warn", t("apps.short")) : null,
+    ),
+    h(
+      "div",
+      { class: "uses" },
+      use(
+        t("apps.allowed"),
+        allowed,
+        configured,
+        t("apps.rates", { allowed: rate(allowed), of: rate(configured) }),
+        short ? "warn" : "",
+      ),
+    ),
     facts([[t("apps.waiting"), count(waiting)]]),
   );
 }

@@ -13,13 +13,25 @@ const SECONDS = 5;
 
 export default function batches(main, { query }) {
   const region = h("div");
-  main.append(heading(t("page.batches"), t("batches.about")), filters("batches", query, [{ name: "app", label: t("app") }]), region);
+  main.append(
+    heading(t("page.batches"), t("batches.about")),
+    filters("batches", query, [{ name: "app", label: t("app") }]),
+    region,
+  );
   const listing = new Listing("batches", "batches", ({ call_sn: name }) => name, { app: query.get("app") });
   const polled = live(
     region,
     SECONDS,
     (signal) => listing.refresh(signal),
-    () => (listing.rows.length === 0 ? empty(t("batches.none"), t("batches.none.about")) : h("div", null, h("div", { class: "cards" }, listing.rows.map(card)), listing.foot(() => polled.draw()))),
+    () =>
+      listing.rows.length === 0
+        ? empty(t("batches.none"), t("batches.none.about"))
+        : h(
+            "div",
+            null,
+            h("div", { class: "cards" }, listing.rows.map(card)),
+            listing.foot(() => polled.draw()),
+          ),
   );
   return polled.stop;
 }
@@ -35,7 +47,13 @@ function card(batch) {
       "div",
       { class: "card-head" },
       h("h2", null, title),
-      h("div", { class: "badges" }, badge("plain", batch.app), batch.quiet ? badge("warn", t("batches.quiet"), t("batches.quiet.about")) : null, done ? badge("good", t("batches.done")) : null),
+      h(
+        "div",
+        { class: "badges" },
+        badge("plain", batch.app),
+        batch.quiet ? badge("warn", t("batches.quiet"), t("batches.quiet.about")) : null,
+        done ? badge("good", t("batches.done")) : null,
+      ),
     ),
     progress(batch, whole),
     facts([
@@ -43,11 +61,27 @@ function card(batch) {
       [t("batches.sent"), numbers(batch.sent, batch.accepted)],
       [t("batches.connected"), batch.connected ? count(batch.connected) : "0"],
       [t("batches.last"), time(batch.last_record_at)],
-      [t("task_id"), batch.task_id ? [code(batch.task_id), batch.task_name ? ` ${batch.task_name}` : ""] : code(null)],
+      [
+        t("task_id"),
+        batch.task_id ? [code(batch.task_id), batch.task_name ? ` ${batch.task_name}` : ""] : code(null),
+      ],
       [t("call_sn"), link(code(batch.call_sn), "events", null, { call_sn: batch.call_sn })],
     ]),
-    !done && batch.submitted_at ? h("div", { class: "row" }, button(t("batches.missing"), () => askMissing(batch), { kind: "small", label: t("batches.missing.of", { name: title }) })) : null,
-    shares(t("batches.by_state"), batch.by_state, (state) => [word(`state.${state}`, t("batches.state")), " ", h("span", { class: "muted" }, state)]),
+    !done && batch.submitted_at
+      ? h(
+          "div",
+          { class: "row" },
+          button(t("batches.missing"), () => askMissing(batch), {
+            kind: "small",
+            label: t("batches.missing.of", { name: title }),
+          }),
+        )
+      : null,
+    shares(t("batches.by_state"), batch.by_state, (state) => [
+      word(`state.${state}`, t("batches.state")),
+      " ",
+      h("span", { class: "muted" }, state),
+    ]),
     shares(t("batches.by_degree"), batch.by_degree, (degree) => degree),
   );
 }
@@ -58,13 +92,22 @@ function progress({ returned }, whole) {
     "div",
     { class: "progress" },
     meter(returned, whole, { label: t("batches.progress"), tone: returned >= whole ? "good" : "" }),
-    h("p", { class: "progress-words" }, h("b", null, percent(Math.min(1, returned / whole))), " ", t("batches.of", { n: returned, of: whole })),
+    h(
+      "p",
+      { class: "progress-words" },
+      h("b", null, percent(Math.min(1, returned / whole))),
+      " ",
+      t("batches.of", { n: returned, of: whole }),
+    ),
   );
 }
 
 function numbers(sent, accepted) {
   if (sent === null && accepted === null) return "–";
-  return t("batches.numbers", { sent: sent === null ? "–" : count(sent), accepted: accepted === null ? "–" : count(accepted) });
+  return t("batches.numbers", {
+    sent: sent === null ? "–" : count(sent),
+    accepted: accepted === null ? "–" : count(accepted),
+  });
 }
 
 /** Counts by name, the largest first, each with its part of the whole. */
@@ -76,6 +119,18 @@ function shares(title, counts, words) {
     "div",
     { class: "shares" },
     h("h3", null, title),
-    h("ul", null, rows.map(([name, n]) => h("li", { "data-key": name }, h("span", { class: "share-name" }, words(name)), meter(n, sum, { label: `${title} ${name}` }), h("span", { class: "share-count" }, count(n))))),
+    h(
+      "ul",
+      null,
+      rows.map(([name, n]) =>
+        h(
+          "li",
+          { "data-key": name },
+          h("span", { class: "share-name" }, words(name)),
+          meter(n, sum, { label: `${title} ${name}` }),
+          h("span", { class: "share-count" }, count(n)),
+        ),
+      ),
+    ),
   );
 }

@@ -12,12 +12,20 @@ const TONES = { ok: "good", invalid: "bad", failed: "bad" };
 
 export default function config(main) {
   const region = h("div");
-  main.append(heading(t("page.config"), t("config.about"), button(t("config.reload"), () => ask(polled.refresh))), region);
+  main.append(
+    heading(
+      t("page.config"),
+      t("config.about"),
+      button(t("config.reload"), () => ask(polled.refresh)),
+    ),
+    region,
+  );
   const polled = live(
     region,
     SECONDS,
     (signal) => Promise.all([get("config", {}, signal), get("status", {}, signal)]),
-    ([running, { config: loaded }]) => h("div", null, state(loaded), h("div", { class: "config" }, parts(running).map(part))),
+    ([running, { config: loaded }]) =>
+      h("div", null, state(loaded), h("div", { class: "config" }, parts(running).map(part))),
   );
   return polled.stop;
 }
@@ -40,12 +48,24 @@ function ask(refresh) {
 }
 
 /** What became of the file when it was last read. */
-function state({ outcome, trigger, at, loaded_at: since, restart_needed: restart = [], error, faults = [], warnings = [] }) {
+function state({
+  outcome,
+  trigger,
+  at,
+  loaded_at: since,
+  restart_needed: restart = [],
+  error,
+  faults = [],
+  warnings = [],
+}) {
   return h(
     "div",
     null,
     facts([
-      [t("config.outcome"), [badge(TONES[outcome], t(`outcome.${outcome}`)), " ", t(`trigger.${trigger}`), " ", time(at)]],
+      [
+        t("config.outcome"),
+        [badge(TONES[outcome], t(`outcome.${outcome}`)), " ", t(`trigger.${trigger}`), " ", time(at)],
+      ],
       outcome !== "ok" && [t("config.since"), time(since)],
       restart.length > 0 && [t("config.restart"), restart.map((key) => badge("warn", key))],
       error && faults.length === 0 && [t("last_error"), h("span", { class: "error-text" }, error)],
@@ -61,22 +81,41 @@ function findings(title, rows) {
     h(
       "li",
       { class: "finding" },
-      h("p", null, h("b", null, message), " ", h("span", { class: "code muted" }, [file, line, column].filter(Boolean).join(":"))),
+      h(
+        "p",
+        null,
+        h("b", null, message),
+        " ",
+        h("span", { class: "code muted" }, [file, line, column].filter(Boolean).join(":")),
+      ),
       snippet ? h("pre", { class: "text", tabindex: "0", "aria-label": message }, snippet) : null,
       hint ? h("p", { class: "muted" }, hint) : null,
     );
-  return h("section", { class: "section", "aria-label": title }, h("h2", null, title), h("ul", null, rows.map(one)));
+  return h(
+    "section",
+    { class: "section", "aria-label": title },
+    h("h2", null, title),
+    h("ul", null, rows.map(one)),
+  );
 }
 
 /** Keys that hold something of their own, and before them those that are a line each. */
 function parts(running) {
   const entries = Object.entries(running);
   const line = ([key, value]) => entry(key, value, 0).length === 1;
-  return [[t("config.lines"), Object.fromEntries(entries.filter(line))], ...entries.filter((one) => !line(one))];
+  return [
+    [t("config.lines"), Object.fromEntries(entries.filter(line))],
+    ...entries.filter((one) => !line(one)),
+  ];
 }
 
 function part([name, value]) {
-  return h("details", { open: true, "data-key": name }, h("summary", null, name), h("pre", { class: "text", tabindex: "0", "aria-label": name }, yaml(value, 0).join("\n")));
+  return h(
+    "details",
+    { open: true, "data-key": name },
+    h("summary", null, name),
+    h("pre", { class: "text", tabindex: "0", "aria-label": name }, yaml(value, 0).join("\n")),
+  );
 }
 
 /** Lines of YAML, as the file has them. */
@@ -84,7 +123,9 @@ function yaml(value, depth) {
   const pad = "  ".repeat(depth);
   if (Array.isArray(value)) {
     const nested = value.some((item) => item !== null && typeof item === "object");
-    return nested ? value.flatMap((item) => listed(yaml(item, depth + 1), pad)) : [`${pad}[${value.map(scalar).join(", ")}]`];
+    return nested
+      ? value.flatMap((item) => listed(yaml(item, depth + 1), pad))
+      : [`${pad}[${value.map(scalar).join(", ")}]`];
   }
   if (value !== null && typeof value === "object") {
     const entries = Object.entries(value);
@@ -109,6 +150,10 @@ function entry(key, inner, depth) {
 function scalar(value) {
   if (value === null) return "";
   if (typeof value !== "string") return String(value);
-  const plain = /^[\w./][\w ./@%+:*-]*$/u.test(value) && !/^(true|false|null|yes|no|on|off|\d+(\.\d*)?)$/i.test(value) && !value.includes(": ") && !value.endsWith(":");
+  const plain =
+    /^[\w./][\w ./@%+:*-]*$/u.test(value) &&
+    !/^(true|false|null|yes|no|on|off|\d+(\.\d*)?)$/i.test(value) &&
+    !value.includes(": ") &&
+    !value.endsWith(":");
   return plain ? value : JSON.stringify(value);
 }

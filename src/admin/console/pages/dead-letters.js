@@ -29,7 +29,16 @@ export default function deadLetters(main, { query }) {
     async (signal) => {
       if (!asked) {
         const { subscribers } = await get("subscribers", {}, signal);
-        form.replaceChildren(filters("dead-letters", query, [{ name: "subscriber", label: t("subscriber"), kind: "choice", options: [["", t("any")], ...subscribers.map(({ name }) => [name, name])] }]));
+        form.replaceChildren(
+          filters("dead-letters", query, [
+            {
+              name: "subscriber",
+              label: t("subscriber"),
+              kind: "choice",
+              options: [["", t("any")], ...subscribers.map(({ name }) => [name, name])],
+            },
+          ]),
+        );
         asked = true;
       }
       return listing.refresh(signal);
@@ -38,7 +47,13 @@ export default function deadLetters(main, { query }) {
       const there = new Set(listing.rows.map(idOf));
       [...chosen].filter((id) => !there.has(id)).forEach((id) => chosen.delete(id));
       if (listing.rows.length === 0) return empty(t("dead.none"), t("dead.none.about"));
-      return h("div", null, bar(listing, chosen, subscriber, polled), list(listing, chosen, polled.draw), listing.foot(polled.draw));
+      return h(
+        "div",
+        null,
+        bar(listing, chosen, subscriber, polled),
+        list(listing, chosen, polled.draw),
+        listing.foot(polled.draw),
+      );
     },
   );
   return polled.stop;
@@ -51,9 +66,14 @@ function bar(listing, chosen, subscriber, polled) {
     { class: "bar", role: "group", "aria-label": t("actions") },
     h("span", { class: "bar-count", role: "status" }, t("dead.chosen", { n: rows.length })),
     button(t("dead.replay"), () => ask("replay", rows, polled), { disabled: rows.length === 0 }),
-    button(t("dead.discard"), () => ask("discard", rows, polled), { kind: "danger", disabled: rows.length === 0 }),
+    button(t("dead.discard"), () => ask("discard", rows, polled), {
+      kind: "danger",
+      disabled: rows.length === 0,
+    }),
     subscriber ? button(t("dead.replay_all"), () => askAll("replay", subscriber, polled)) : null,
-    subscriber ? button(t("dead.discard_all"), () => askAll("discard", subscriber, polled), { kind: "danger" }) : null,
+    subscriber
+      ? button(t("dead.discard_all"), () => askAll("discard", subscriber, polled), { kind: "danger" })
+      : null,
   );
 }
 
@@ -64,16 +84,38 @@ function list(listing, chosen, draw) {
   };
   const all = listing.rows.map(idOf);
   const every = all.every((id) => chosen.has(id));
-  const box = (label, checked, on, indeterminate = false) => h("input", { type: "checkbox", "aria-label": label, checked, indeterminate, onchange: (event) => on(event.target.checked) });
+  const box = (label, checked, on, indeterminate = false) =>
+    h("input", {
+      type: "checkbox",
+      "aria-label": label,
+      checked,
+      indeterminate,
+      onchange: (event) => on(event.target.checked),
+    });
   const columns = [
-    { title: t("choose"), kind: "choose", head: box(t("dead.choose_all"), every, (on) => choose(all, on), chosen.size > 0 && !every), cell: (row) => box(t("dead.choose", { id: row.event_id, name: row.subscriber }), chosen.has(idOf(row)), (on) => choose([idOf(row)], on)) },
-    { title: t("dead.at"), cell: (row) => h("a", { href: `#/events/${encodeURIComponent(row.event_id)}` }, time(row.dead_at)) },
+    {
+      title: t("choose"),
+      kind: "choose",
+      head: box(t("dead.choose_all"), every, (on) => choose(all, on), chosen.size > 0 && !every),
+      cell: (row) =>
+        box(t("dead.choose", { id: row.event_id, name: row.subscriber }), chosen.has(idOf(row)), (on) =>
+          choose([idOf(row)], on),
+        ),
+    },
+    {
+      title: t("dead.at"),
+      cell: (row) => h("a", { href: `#/events/${encodeURIComponent(row.event_id)}` }, time(row.dead_at)),
+    },
     { title: t("subscriber"), cell: (row) => row.subscriber },
     { title: t("kind"), cell: (row) => t(`kind.${row.event}`) },
     { title: t("app"), cell: (row) => row.app },
     { title: t("call_sn"), cell: (row) => code(row.call_sn) },
     { title: t("attempts"), kind: "number", cell: (row) => row.attempts },
-    { title: t("last_error"), kind: "words", cell: (row) => h("span", { class: "error-text" }, row.last_error ?? "–") },
+    {
+      title: t("last_error"),
+      kind: "words",
+      cell: (row) => h("span", { class: "error-text" }, row.last_error ?? "–"),
+    },
   ];
   return table(t("page.dead-letters"), columns, listing.rows, idOf);
 }
@@ -83,17 +125,34 @@ function calls(rows) {
   const names = [...new Set(rows.map((row) => row.subscriber))];
   return names.flatMap((subscriber) => {
     const ids = rows.filter((row) => row.subscriber === subscriber).map((row) => row.event_id);
-    return Array.from({ length: Math.ceil(ids.length / AT_ONCE) }, (_, at) => ({ subscriber, ids: ids.slice(at * AT_ONCE, (at + 1) * AT_ONCE) }));
+    return Array.from({ length: Math.ceil(ids.length / AT_ONCE) }, (_, at) => ({
+      subscriber,
+      ids: ids.slice(at * AT_ONCE, (at + 1) * AT_ONCE),
+    }));
   });
 }
 
 function ask(action, rows, polled) {
-  question(action, t(`dead.${action}.title`, { n: rows.length }), t(`dead.${action}.text`), null, calls(rows), polled);
+  question(
+    action,
+    t(`dead.${action}.title`, { n: rows.length }),
+    t(`dead.${action}.text`),
+    null,
+    calls(rows),
+    polled,
+  );
 }
 
 function askAll(action, subscriber, polled) {
   const typed = action === "discard" ? subscriber : null;
-  question(action, t(`dead.${action}_all.title`, { name: subscriber }), t(`dead.${action}.text`), typed, [{ subscriber }], polled);
+  question(
+    action,
+    t(`dead.${action}_all.title`, { name: subscriber }),
+    t(`dead.${action}.text`),
+    typed,
+    [{ subscriber }],
+    polled,
+  );
 }
 
 function question(action, title, text, typed, told, polled) {

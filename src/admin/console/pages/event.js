@@ -19,7 +19,11 @@ const MOST_CHARACTERS = 512 << 10;
 export default function event(main, { id }) {
   const region = h("div");
   const body = h("div");
-  main.append(heading(t("event.title"), id, link(t("event.back"), "events")), region, section(t("event.body"), body));
+  main.append(
+    heading(t("event.title"), id, link(t("event.back"), "events")),
+    region,
+    section(t("event.body"), body),
+  );
   const path = `events/${encodeURIComponent(id)}`;
   let begun = false;
   const polled = live(
@@ -41,8 +45,14 @@ function about(detail) {
     [t("kind"), t(`kind.${detail.event}`)],
     [t("app"), link(detail.app, "events", null, { app: detail.app })],
     detail.label && [t("label"), code(detail.label)],
-    [t("task_id"), detail.task_id ? link(code(detail.task_id), "events", null, { task_id: detail.task_id }) : code(null)],
-    [t("call_sn"), detail.call_sn ? link(code(detail.call_sn), "events", null, { call_sn: detail.call_sn }) : code(null)],
+    [
+      t("task_id"),
+      detail.task_id ? link(code(detail.task_id), "events", null, { task_id: detail.task_id }) : code(null),
+    ],
+    [
+      t("call_sn"),
+      detail.call_sn ? link(code(detail.call_sn), "events", null, { call_sn: detail.call_sn }) : code(null),
+    ],
     [t("size"), bytes(detail.size)],
   ]);
 }
@@ -53,10 +63,30 @@ function deliveries({ deliveries: rows }, path, refresh) {
     { title: t("state"), cell: stateBadge },
     { title: t("attempts"), kind: "number", cell: (row) => row.attempts },
     { title: t("next_attempt"), cell: (row) => time(row.next_attempt_at) },
-    { title: t("last_error"), kind: "words", cell: (row) => (row.last_error ? h("span", { class: "error-text" }, row.last_error) : h("span", { class: "none" }, "–")) },
-    { title: t("actions"), kind: "actions", cell: (row) => button(t("event.again"), () => again(row, path, refresh), { kind: "small", label: t("event.again.to", { name: row.subscriber }) }) },
+    {
+      title: t("last_error"),
+      kind: "words",
+      cell: (row) =>
+        row.last_error
+          ? h("span", { class: "error-text" }, row.last_error)
+          : h("span", { class: "none" }, "–"),
+    },
+    {
+      title: t("actions"),
+      kind: "actions",
+      cell: (row) =>
+        button(t("event.again"), () => again(row, path, refresh), {
+          kind: "small",
+          label: t("event.again.to", { name: row.subscriber }),
+        }),
+    },
   ];
-  return section(t("deliveries"), rows.length ? table(t("deliveries"), columns, rows, (row) => row.subscriber) : empty(t("event.nobody"), t("event.nobody.about")));
+  return section(
+    t("deliveries"),
+    rows.length
+      ? table(t("deliveries"), columns, rows, (row) => row.subscriber)
+      : empty(t("event.nobody"), t("event.nobody.about")),
+  );
 }
 
 function again({ subscriber }, path, refresh) {
@@ -73,7 +103,8 @@ function again({ subscriber }, path, refresh) {
 }
 
 function attempts({ attempts: rows }) {
-  if (rows.length === 0) return section(t("event.attempts"), empty(t("event.no_attempts"), t("event.no_attempts.about")));
+  if (rows.length === 0)
+    return section(t("event.attempts"), empty(t("event.no_attempts"), t("event.no_attempts.about")));
   const one = (row) =>
     h(
       "li",
@@ -87,9 +118,19 @@ function attempts({ attempts: rows }) {
         h("span", { class: "muted" }, milliseconds(row.latency_ms)),
       ),
       row.error ? h("p", { class: "error-text" }, row.error) : null,
-      row.answer ? h("details", null, h("summary", null, t("event.answer")), h("pre", { class: "text", tabindex: "0", "aria-label": t("event.answer") }, row.answer)) : null,
+      row.answer
+        ? h(
+            "details",
+            null,
+            h("summary", null, t("event.answer")),
+            h("pre", { class: "text", tabindex: "0", "aria-label": t("event.answer") }, row.answer),
+          )
+        : null,
     );
-  return section(t("event.attempts"), h("ol", { class: "timeline", "aria-label": t("event.attempts") }, rows.map(one)));
+  return section(
+    t("event.attempts"),
+    h("ol", { class: "timeline", "aria-label": t("event.attempts") }, rows.map(one)),
+  );
 }
 
 function begin(place, path, { id, size }) {
@@ -109,7 +150,19 @@ function present(place, id, buffer) {
       h(
         "div",
         { class: "row" },
-        h("button", { type: "button", class: "button small", "aria-pressed": String(open), onclick: () => { open = !open; draw(); } }, t(open ? "event.mask" : "event.unmask")),
+        h(
+          "button",
+          {
+            type: "button",
+            class: "button small",
+            "aria-pressed": String(open),
+            onclick: () => {
+              open = !open;
+              draw();
+            },
+          },
+          t(open ? "event.mask" : "event.unmask"),
+        ),
         button(t("event.save"), () => save(id, buffer), { kind: "small" }),
       ),
       h("pre", { class: "text", tabindex: "0", "aria-label": t("event.body") }, open ? shown : masked(shown)),
@@ -127,19 +180,21 @@ function readable(text) {
   }
   let depth = 0;
   const line = () => `\n${"  ".repeat(depth)}`;
-  return text.replace(/"(?:[^"\\]|\\.)*"|[{}[\],:]|\s+|[^\s{}[\],:"]+/g, (part) => {
-    if (part === "{" || part === "[") {
-      depth += 1;
-      return part + line();
-    }
-    if (part === "}" || part === "]") {
-      depth -= 1;
-      return line() + part;
-    }
-    if (part === ",") return part + line();
-    if (part === ":") return ": ";
-    return part.trim() === "" ? "" : part;
-  }).replace(/([{[])\s+([}\]])/g, "$1$2");
+  return text
+    .replace(/"(?:[^"\\]|\\.)*"|[{}[\],:]|\s+|[^\s{}[\],:"]+/g, (part) => {
+      if (part === "{" || part === "[") {
+        depth += 1;
+        return part + line();
+      }
+      if (part === "}" || part === "]") {
+        depth -= 1;
+        return line() + part;
+      }
+      if (part === ",") return part + line();
+      if (part === ":") return ": ";
+      return part.trim() === "" ? "" : part;
+    })
+    .replace(/([{[])\s+([}\]])/g, "$1$2");
 }
 
 function save(id, buffer) {

@@ -40,7 +40,26 @@ function told(page, rows, further) {
       [t("missing.count"), count(page.missing_count)],
       page.unexpected > 0 && [t("missing.unexpected"), count(page.unexpected)],
     ]),
-    rows.length ? h("ul", { class: "rows", tabindex: "0", "aria-label": t("missing.list") }, rows.map(({ row, repeats }) => h("li", { "data-key": row }, count(row), repeats.length ? h("span", { class: "muted" }, ` ${t("missing.again", { rows: repeats.map(count).join(", ") })}`) : null))) : h("p", null, t("missing.none")),
+    rows.length
+      ? h(
+          "ul",
+          { class: "rows", tabindex: "0", "aria-label": t("missing.list") },
+          rows.map(({ row, repeats }) =>
+            h(
+              "li",
+              { "data-key": row },
+              count(row),
+              repeats.length
+                ? h(
+                    "span",
+                    { class: "muted" },
+                    ` ${t("missing.again", { rows: repeats.map(count).join(", ") })}`,
+                  )
+                : null,
+            ),
+          ),
+        )
+      : h("p", null, t("missing.none")),
     page.next_cursor ? button(t("missing.more"), further, { kind: "wide" }) : null,
   );
 }

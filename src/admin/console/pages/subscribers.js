@@ -19,35 +19,84 @@ export default function subscribers(main) {
     region,
     SECONDS,
     (signal) => get("subscribers", {}, signal),
-    ({ subscribers: rows }) => (rows.length ? table(t("page.subscribers"), columns(polled.refresh), rows, ({ name }) => name) : empty(t("subscribers.none"), t("subscribers.none.about"))),
+    ({ subscribers: rows }) =>
+      rows.length
+        ? table(t("page.subscribers"), columns(polled.refresh), rows, ({ name }) => name)
+        : empty(t("subscribers.none"), t("subscribers.none.about")),
   );
   return polled.stop;
 }
 
 function columns(refresh) {
   return [
-    { title: t("name"), kind: "name", cell: (one) => [h("b", null, one.name), h("div", { class: "muted break" }, one.url ?? t("subscribers.gone"))] },
-    { title: t("state"), cell: (one) => badge(one.configured ? TONES[one.state] : "dim", one.configured ? t(`subscriber.${one.state}`) : t("subscriber.gone"), one.configured ? t(`subscriber.${one.state}.about`) : null) },
-    { title: t("backlog"), kind: "number", cell: (one) => [count(one.backlog), one.backlog ? h("div", { class: "muted" }, t("subscribers.oldest", { time: duration(one.oldest_age_seconds) })) : null] },
+    {
+      title: t("name"),
+      kind: "name",
+      cell: (one) => [
+        h("b", null, one.name),
+        h("div", { class: "muted break" }, one.url ?? t("subscribers.gone")),
+      ],
+    },
+    {
+      title: t("state"),
+      cell: (one) =>
+        badge(
+          one.configured ? TONES[one.state] : "dim",
+          one.configured ? t(`subscriber.${one.state}`) : t("subscriber.gone"),
+          one.configured ? t(`subscriber.${one.state}.about`) : null,
+        ),
+    },
+    {
+      title: t("backlog"),
+      kind: "number",
+      cell: (one) => [
+        count(one.backlog),
+        one.backlog
+          ? h("div", { class: "muted" }, t("subscribers.oldest", { time: duration(one.oldest_age_seconds) }))
+          : null,
+      ],
+    },
     { title: t("tile.in_flight"), kind: "number", cell: (one) => count(one.in_flight) },
     { title: t("subscribers.delivered"), kind: "number", cell: (one) => count(one.delivered) },
     { title: t("subscribers.failed"), kind: "number", cell: (one) => count(one.failed) },
-    { title: t("page.dead-letters"), kind: "number", cell: (one) => (one.dead ? link(count(one.dead), "dead-letters", null, { subscriber: one.name }) : "0") },
+    {
+      title: t("page.dead-letters"),
+      kind: "number",
+      cell: (one) => (one.dead ? link(count(one.dead), "dead-letters", null, { subscriber: one.name }) : "0"),
+    },
     { title: t("subscribers.expired"), kind: "number", cell: (one) => count(one.expired) },
-    { title: t("last_error"), kind: "words", cell: (one) => (one.last_error ? [h("span", { class: "error-text" }, one.last_error), h("div", { class: "muted" }, ago(one.last_error_at))] : h("span", { class: "none" }, "–")) },
+    {
+      title: t("last_error"),
+      kind: "words",
+      cell: (one) =>
+        one.last_error
+          ? [
+              h("span", { class: "error-text" }, one.last_error),
+              h("div", { class: "muted" }, ago(one.last_error_at)),
+            ]
+          : h("span", { class: "none" }, "–"),
+    },
     { title: t("actions"), kind: "actions", cell: (one) => actions(one, refresh) },
   ];
 }
 
 function actions(one, refresh) {
-  const act = (name) => ({ kind: "small", label: t("subscribers.act", { action: t(`action.${name}`), name: one.name }) });
-  const purge = button(t("action.purge"), () => askPurge(one, refresh), { ...act("purge"), kind: "small danger" });
+  const act = (name) => ({
+    kind: "small",
+    label: t("subscribers.act", { action: t(`action.${name}`), name: one.name }),
+  });
+  const purge = button(t("action.purge"), () => askPurge(one, refresh), {
+    ...act("purge"),
+    kind: "small danger",
+  });
   if (!one.configured) return h("div", { class: "row" }, purge);
   const paused = one.state === "paused";
   return h(
     "div",
     { class: "row" },
-    paused ? button(t("action.resume"), () => resume(one, refresh), act("resume")) : button(t("action.pause"), () => askPause(one, refresh), act("pause")),
+    paused
+      ? button(t("action.resume"), () => resume(one, refresh), act("resume"))
+      : button(t("action.pause"), () => askPause(one, refresh), act("pause")),
     button(t("action.test"), () => askTest(one), act("test")),
     button(t("action.replay"), () => askReplay(one, refresh), act("replay")),
     purge,
@@ -95,20 +144,41 @@ function askPurge(one, refresh) {
 }
 
 function askReplay(one, refresh) {
-  const yesterday = new Date(Date.now() - 3_600_000 - new Date().getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+  const yesterday = new Date(Date.now() - 3_600_000 - new Date().getTimezoneOffset() * 60_000)
+    .toISOString()
+    .slice(0, 19);
   const field = (label, input) => h("label", { class: "field" }, h("span", null, label), input);
   confirm({
     title: t("replay.title", { name: one.name }),
     text: t("replay.text"),
     action: t("action.replay"),
     fields: [
-      field(t("since"), h("input", { name: "since", type: "datetime-local", step: "1", required: true, value: yesterday })),
+      field(
+        t("since"),
+        h("input", { name: "since", type: "datetime-local", step: "1", required: true, value: yesterday }),
+      ),
       field(t("replay.until"), h("input", { name: "until", type: "datetime-local", step: "1" })),
-      h("fieldset", null, h("legend", null, t("replay.kinds")), KINDS.map((kind) => h("label", { class: "check" }, h("input", { type: "checkbox", name: "events", value: kind }), t(`kind.${kind}`)))),
+      h(
+        "fieldset",
+        null,
+        h("legend", null, t("replay.kinds")),
+        KINDS.map((kind) =>
+          h(
+            "label",
+            { class: "check" },
+            h("input", { type: "checkbox", name: "events", value: kind }),
+            t(`kind.${kind}`),
+          ),
+        ),
+      ),
     ],
     work: async (form) => {
       const time = (name) => (form.get(name) ? new Date(form.get(name)).toISOString() : undefined);
-      const { replayed } = await post(path(one, "replay"), { since: time("since"), until: time("until"), events: form.getAll("events") });
+      const { replayed } = await post(path(one, "replay"), {
+        since: time("since"),
+        until: time("until"),
+        events: form.getAll("events"),
+      });
       news(t("replayed", { n: replayed }));
       await refresh();
     },
@@ -128,10 +198,21 @@ function askTest(one) {
 function told(one, results) {
   const columns = [
     { title: t("kind"), cell: (row) => t(`kind.${row.event}`) },
-    { title: t("result"), cell: (row) => badge(row.ok ? "good" : "bad", t(row.ok ? "test.taken" : "test.refused")) },
+    {
+      title: t("result"),
+      cell: (row) => badge(row.ok ? "good" : "bad", t(row.ok ? "test.taken" : "test.refused")),
+    },
     { title: t("status"), cell: (row) => row.status ?? "–" },
     { title: t("latency"), kind: "number", cell: (row) => milliseconds(row.latency_ms) },
-    { title: t("answer"), kind: "words", cell: (row) => [row.error ? h("div", { class: "error-text" }, row.error) : null, code(row.answer)] },
+    {
+      title: t("answer"),
+      kind: "words",
+      cell: (row) => [row.error ? h("div", { class: "error-text" }, row.error) : null, code(row.answer)],
+    },
   ];
-  open(t("test.results", { name: one.name }), () => [results.length ? table(t("test.results", { name: one.name }), columns, results, (row) => row.event) : h("p", null, t("test.none"))]);
+  open(t("test.results", { name: one.name }), () => [
+    results.length
+      ? table(t("test.results", { name: one.name }), columns, results, (row) => row.event)
+      : h("p", null, t("test.none")),
+  ]);
 }
