@@ -417,6 +417,9 @@ fn who_may_be_reached_needs_a_secret() {
     let warnings: Vec<_> = loaded.warnings.iter().map(xinyao_gateway::config::Finding::message).collect();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(parse("proxy_protocol: true").unwrap().warnings.len() == 3);
+    let pair = "certificate_file: c.pem, key_file: k.pem, client_certificate: required";
+    let open = faults(&format!("{credentials}listen: {{callbacks: 127.0.0.1:1, proxy_tls: {{{pair}}}}}"));
+    assert!(open.to_string().contains("it has no `client_ca_file`"), "{open}");
     let same = faults(&format!("{credentials}listen: {{proxy: 0.0.0.0:80, callbacks: 127.0.0.1:80}}"));
     assert!(same.to_string().contains("the callbacks listener can't share 127.0.0.1:80"), "{same}");
 }

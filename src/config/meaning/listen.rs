@@ -41,6 +41,11 @@ fn tls_settings(written: &Tls) -> TlsSettings {
 pub(super) fn check(file: &File, report: &mut Report) {
     let listen = &file.listen;
     overlaps(&[("proxy", &listen.proxy), ("callbacks", &listen.callbacks), ("admin", &listen.admin)], report);
+    for (listener, tls) in [("proxy", &listen.proxy_tls), ("callbacks", &listen.callbacks_tls)] {
+        if let Some(tls) = &tls.value {
+            client_authority(listener, tls, report);
+        }
+    }
     admin_token(file, report);
     callbacks_key(file, report);
     if *file.proxy_protocol && file.trusted_proxies.is_empty() && file.trusted_proxies.sound {
@@ -63,6 +68,17 @@ fn overlaps(listeners: &[(&str, &At<Address>)], report: &mut Report) {
 fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let any = a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || any)
+}
+
+/// Whoever says that clients show certificates does not want everybody let in.
+fn client_authority(listener: &str, tls: &Tls, report: &mut Report) {
+    let (authority, wanted) = (&tls.client_ca_file, &tls.client_certificate);
+    if wanted.given && authority.is_none() && authority.sound {
+        let message =
+            format!("`listen.{listener}_tls` asks clients for no certificate: it has no `client_ca_file`");
+        let help = "name the authorities that sign clients' certificates in `client_ca_file`";
+        report.fault(wanted.place, message).help(help);
+    }
 }
 
 fn admin_token(file: &File, report: &mut Report) {
