@@ -14,6 +14,7 @@ mod store;
 mod subscribers;
 mod succession;
 mod team_urls;
+mod traces;
 mod workers;
 
 use std::net::SocketAddr;
@@ -31,6 +32,7 @@ use crate::net::hand_over::Desk;
 use crate::net::listen::{self, Drain, DrainTrigger, LAST_CALL, Listening, Live};
 use crate::proxy::{AccessLog, Proxy, Rooms};
 use crate::store::Store;
+use crate::telemetry::trace::Tracer;
 
 pub use self::certificates::{Certificates, SOON_DAYS};
 use self::hub::Hub;
@@ -40,6 +42,7 @@ pub use self::sockets::Handed;
 use self::sockets::Sockets;
 use self::store::Opened;
 use self::team_urls::Addresses;
+use self::traces::Traces;
 use self::workers::Workers;
 
 /// How long what is under way may take to finish once the end has been announced.
@@ -59,6 +62,7 @@ pub struct Gateway {
     hub: Hub,
     ledger: Ledger,
     store: Opened,
+    traces: Option<Traces>,
     admin: JoinHandle<()>,
     reloads: Arc<Reloads>,
     /// Looks after the file, and after credentials that are to take over.
@@ -127,11 +131,14 @@ impl Gateway {
         (config.hub.listen.address, config.admin.address) = (callbacks_address, admin_address);
         let admin_listen = Live::new(admin::listen(&config));
         let addresses = Addresses::known(&config.hub, &store.store).await?;
+        let traces = config.traces.clone().map(Traces::start).transpose()?;
+        let tracer = traces.as_ref().map(|traces| traces.tracer.clone());
         let rooms = Rooms {
             once: Arc::clone(&store.store) as _,
             ledger: Arc::clone(&store.store) as _,
             ledger_key: ledger::key(&*store.store).await?,
             team_urls: addresses.replacing(&config.hub),
+            tracer: tracer.clone(),
         };
         let proxy = Proxy::new(config.proxy.clone(), log, threads, rooms)?;
         let hub = Hub::start(
@@ -141,6 +148,7 @@ impl Gateway {
             log.mask_numbers,
             draining.clone(),
             &addresses,
+            tracer.clone(),
         )?;
 
         let ledger = Ledger::start(&store.store)?;
@@ -168,6 +176,7 @@ impl Gateway {
             store: Arc::clone(&store.store),
             store_path: store.path(),
             commits: store.metrics(),
+            spans: tracer.as_ref().map(Tracer::metrics),
             certificates: Arc::clone(&certificates),
             draining: draining.clone(),
             shown,
@@ -190,6 +199,7 @@ impl Gateway {
             hub,
             ledger,
             store,
+            traces,
             admin,
             reloads,
             watching,
@@ -237,6 +247,9 @@ impl Gateway {
             self.store.close().await;
         };
         tokio::join!(working.clone(), releasing);
+        if let Some(traces) = self.traces {
+            traces.end().await;
+        }
         // Last, so that `/readyz` says until the end that nothing more should be sent here.
         self.admin_drain.start(sockets);
         if tokio::time::timeout(Duration::from_secs(1), self.admin).await.is_err() {

@@ -43,6 +43,8 @@ pub struct Config {
     pub store: store::Settings,
     /// Logs.
     pub log: telemetry::Settings,
+    /// Traces; none: there are none.
+    pub traces: Option<telemetry::trace::Settings>,
     /// The file as written after substitution, with every secret as `***`, for `GET /api/v1/config`.
     pub redacted: serde_json::Value,
 }

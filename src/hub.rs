@@ -23,6 +23,7 @@ pub mod team_url;
 #[cfg(test)]
 mod tests;
 mod token;
+mod trace;
 mod webhook;
 
 use std::convert::Infallible;

@@ -43,6 +43,7 @@ mod source;
 mod team_url;
 pub mod tenant;
 mod timer;
+mod trace;
 mod unclaimed;
 mod upstream;
 mod way;
@@ -71,6 +72,7 @@ use self::team_url::TeamUrlLayer;
 use self::worker::Worker;
 use crate::net::headers;
 use crate::net::listen::Peer;
+use crate::telemetry::trace::context::{TRACEPARENT, TRACESTATE};
 
 pub use self::answer::Answer;
 pub use self::clock::parse_date;
@@ -131,6 +133,10 @@ fn clean_headers(call: &mut Call) -> Result<(), Refusal> {
     headers::strip_for_upstream(&mut call.head.headers, |name: &HeaderName| {
         name == header::COOKIE
             || name.as_str() == "idempotency-key"
+            // What they tell of is the apps' own affair.
+            || *name == TRACEPARENT
+            || *name == TRACESTATE
+            || name.as_str() == "baggage"
             || name.as_str().starts_with("x-gateway-")
     });
     // A client's HTTP/1.0 ends here too: to the upstream, the gateway speaks its own version.

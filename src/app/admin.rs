@@ -28,6 +28,7 @@ use crate::net::{ListenSettings, Networks};
 use crate::proxy::Proxy;
 use crate::store::Store;
 use crate::telemetry::process::Process;
+use crate::telemetry::trace;
 
 /// What there is to show.
 pub(super) struct Parts {
@@ -46,6 +47,8 @@ pub(super) struct Parts {
     pub(super) store_path: Option<PathBuf>,
     /// What the store counts of itself.
     pub(super) commits: Option<Box<dyn Collector>>,
+    /// What became of spans, if there are any.
+    pub(super) spans: Option<trace::Metrics>,
     /// The listeners' certificates.
     pub(super) certificates: Arc<Certificates>,
     pub(super) draining: Drain,
@@ -101,6 +104,9 @@ fn views(parts: Parts, figures: &Arc<Figures>, history: Arc<History>) -> Views {
     metrics.register_collector(Box::new(certificates::Metrics(Arc::clone(&parts.certificates))));
     if let Some(commits) = parts.commits {
         metrics.register_collector(commits);
+    }
+    if let Some(spans) = parts.spans {
+        metrics.register_collector(Box::new(spans));
     }
     metrics.register_collector(Box::new(figures::Metrics {
         figures: Arc::clone(figures),

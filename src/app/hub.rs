@@ -16,6 +16,7 @@ use crate::hub::{self, BadUrl, Connection, Intake, Settings};
 use crate::net::client::Client;
 use crate::net::listen::{self, Drain, Listening, Live};
 use crate::store::Store;
+use crate::telemetry::trace::Tracer;
 
 /// How often the store's figures are read for the metrics.
 const REFRESH: Duration = Duration::from_secs(5);
@@ -47,15 +48,22 @@ impl Hub {
         mask_numbers: bool,
         drain: Drain,
         addresses: &Addresses,
+        tracer: Option<Tracer>,
     ) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let client = Client::new()?;
         let clock: Arc<dyn Clock> = Arc::new(HostClock);
-        let (intake, keeping) =
-            Intake::new(&settings, Arc::clone(store) as _, &client, Arc::clone(&clock), mask_numbers)?;
+        let (intake, keeping) = Intake::new(
+            &settings,
+            Arc::clone(store) as _,
+            &client,
+            Arc::clone(&clock),
+            mask_numbers,
+            tracer.clone(),
+        )?;
         let metrics = intake.metrics();
         let (log, progress, query) = (Arc::clone(store) as _, Arc::clone(store) as _, Arc::clone(store) as _);
-        let parts = Parts { log, progress, query, clock, client };
+        let parts = Parts { log, progress, query, clock, client, tracer };
         let dispatch = {
             let _here = runtime.enter();
             Dispatch::start(parts)

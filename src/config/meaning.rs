@@ -34,6 +34,10 @@ pub(super) fn of(file: &At<File>, report: &mut Report) -> Config {
         hub: hub::settings(file, report),
         store: store(&file.store, report),
         log: log(&file.log),
+        traces: file.tracing_otlp.as_ref().map(|tracing| telemetry::trace::Settings {
+            endpoint: tracing.endpoint.0.clone(),
+            ratio: tracing.ratio.0,
+        }),
         redacted: file.shown.clone(),
     }
 }

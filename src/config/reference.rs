@@ -29,7 +29,7 @@ unless the callbacks listener is on loopback.
   `8MiB`, `20GiB`, `1TiB`. **Rates**: `50/s`, `600/m`, `1000/h`; a burst that is not given is one second's worth, at
   least 1.
 - **Changes** of the file, and of the files that it names, are taken up while the gateway runs, all or nothing;
-  `listen`, `store` and `log.format` wait for the next start. [operations.md](operations.md) has the rest.
+  `listen`, `store`, `log.format` and `tracing_otlp` wait for the next start. [operations.md](operations.md) has the rest.
 - **Anchors** (`&x`, `*x`, `<<: *x`) work; tags (`!x`) and further documents are refused.
 ";
 

@@ -13,14 +13,14 @@ use ipnet::IpNet;
 use super::read::{At, Named};
 use super::record::record;
 use super::scalars::{
-    Address, BaseUrl, CollectorUrl, Count, FilePath, OriginUrl, PathPrefix, ProxyUrl, RedisUrl, Secret, Size,
-    Timeout, choice,
+    Address, BaseUrl, Count, FilePath, OriginUrl, PathPrefix, ProxyUrl, RedisUrl, Secret, Size, Timeout,
+    choice,
 };
 
 pub(super) use apps::{App, Checks, Priority, RateLimit};
 pub(super) use callbacks::{Callbacks, EventKind, Inbound, Outside, Strategy, Subscriber, Where};
 pub(super) use gateway::{Log, LogFormat, LogLevel, Store};
-pub(super) use special::{GlobalRate, SourceIps};
+pub(super) use special::{GlobalRate, SourceIps, Tracing};
 
 record! {
     /// Everything.
@@ -57,8 +57,8 @@ record! {
         store: Store = "{}",
         /// Logs.
         log: Log = "{}",
-        /// An OpenTelemetry collector that traces go to; empty: none. Has no effect yet.
-        tracing_otlp: Option<CollectorUrl> = "",
+        /// An OpenTelemetry collector that traces go to, by OTLP over HTTP: its URL, or `{endpoint, ratio}`. Empty: none.
+        tracing_otlp: Option<Tracing> = "",
     }
 
     /// Where the three listeners listen.

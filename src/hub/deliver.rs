@@ -21,8 +21,10 @@ use self::request::Template;
 use super::delivery_state::Outcome;
 use super::schedule::Clock;
 use super::settings::SubscriberSettings;
+use super::trace::Tracing;
 use crate::net::client::{Client, ClientError, Reply};
 use crate::store::Event;
+use crate::telemetry::trace::Tracer;
 
 /// Longest answer: what is longer is a failure, since nobody knows what it says.
 pub const MAX_ANSWER: usize = 256 << 10;
@@ -82,6 +84,7 @@ pub struct Courier {
     client: Client,
     clock: Arc<dyn Clock>,
     timeout: Duration,
+    tracing: Option<Tracing>,
 }
 
 impl Courier {
@@ -96,7 +99,12 @@ impl Courier {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Unusable> {
         let template = Arc::new(Template::new(settings, proxy_url)?);
-        Ok(Self { template, client, clock, timeout: settings.timeout })
+        Ok(Self { template, client, clock, timeout: settings.timeout, tracing: None })
+    }
+
+    /// The same, whose deliveries to `subscriber` are traced by `tracer`.
+    pub fn traced(self, subscriber: &str, tracer: Option<&Tracer>) -> Self {
+        Self { tracing: tracer.map(|tracer| Tracing::new(subscriber, tracer)), ..self }
     }
 
     /// Brings a sample: marked as one by `x-xinyao-sample: true`.
@@ -142,8 +150,13 @@ impl Carry for Courier {
     fn carry(&self, event: Arc<Event>, number: u32) -> BoxFuture<'static, Tried> {
         let courier = self.clone();
         Box::pin(async move {
-            let request = courier.template.fill(&event, number, courier.clock.now());
-            courier.send(request).await
+            let mut request = courier.template.fill(&event, number, courier.clock.now());
+            let span = courier.tracing.as_ref().map(|tracing| tracing.begin(&event, &mut request));
+            let tried = courier.send(request).await;
+            if let Some((tracing, span)) = courier.tracing.as_ref().zip(span) {
+                tracing.end(span, &event, number, &tried);
+            }
+            tried
         })
     }
 }

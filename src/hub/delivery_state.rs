@@ -92,6 +92,22 @@ impl Outcome {
         }
     }
 
+    /// What kind of failure it is, of a few names; `None` when it is none.
+    pub fn name(&self) -> Option<&'static str> {
+        match self {
+            Self::Delivered => None,
+            Self::Gone => Some("gone"),
+            Self::Refused { .. } => Some("refused"),
+            Self::Busy { .. } => Some("busy"),
+            Self::Redirected { .. } => Some("redirected"),
+            Self::Failed { .. } => Some("failed"),
+            Self::TooLong { .. } => Some("too_long"),
+            Self::TimedOut { .. } => Some("timed_out"),
+            Self::Unreachable(_) => Some("unreachable"),
+            Self::BrokeOff(_) => Some("broke_off"),
+        }
+    }
+
     /// What was wrong, in one line; `None` when nothing was.
     pub fn error(&self) -> Option<String> {
         match self {

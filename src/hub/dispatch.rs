@@ -35,6 +35,7 @@ use super::schedule::Clock;
 use super::settings::SubscriberSettings;
 use crate::net::client::Client;
 use crate::store::{Log, Progress, Query, StoreError, SubscriberFigures};
+use crate::telemetry::trace::Tracer;
 use crate::xinyao::callback::Kind;
 
 /// What deliveries are made with.
@@ -50,6 +51,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Sends.
     pub client: Client,
+    /// Begins spans; none: nothing is traced.
+    pub tracer: Option<Tracer>,
 }
 
 /// Whom to deliver to.
@@ -192,7 +195,8 @@ impl Dispatch {
         client: &Client,
     ) -> Result<Made, DispatchError> {
         let courier = Courier::new(settings, proxy_url, client.clone(), Arc::clone(&self.parts.clock))
-            .map_err(|source| DispatchError { name: settings.name.clone(), source })?;
+            .map_err(|source| DispatchError { name: settings.name.clone(), source })?
+            .traced(&settings.name, self.parts.tracer.as_ref());
         let (carrier, filter) = (Arc::new(courier.clone()), Filter::new(&settings.filter));
         let served = Arc::new(Served { settings: settings.clone(), filter, carrier });
         Ok(Made { served, courier, proxy_url: proxy_url.to_owned(), client: client.clone() })

@@ -23,11 +23,13 @@ use super::refusal::Refusal;
 use super::schedule::Clock;
 use super::settings::Settings;
 use super::token::{self, Keys};
+use super::trace;
 use crate::net::Networks;
 use crate::net::client::Client;
 use crate::net::client_address::client_address;
 use crate::net::listen::Peer;
 use crate::store::{self, Appended, DuplicateKey, EventId, NewEvent};
+use crate::telemetry::trace::Tracer;
 use crate::xinyao::callback::Kind;
 use crate::xinyao::callback::heading::{self, Heading};
 
@@ -60,6 +62,7 @@ struct Lasting {
     store: Arc<dyn store::Intake>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
+    tracer: Option<Tracer>,
 }
 
 impl fmt::Debug for Intake {
@@ -85,11 +88,12 @@ impl Intake {
         client: &Client,
         clock: Arc<dyn Clock>,
         mask_numbers: bool,
+        tracer: Option<Tracer>,
     ) -> Result<(Arc<Self>, impl Future<Output = ()> + Send + use<>), BadUrl> {
         let metrics = Metrics::default();
         let (copies, keeping) = Copies::new(Arc::clone(&store), metrics.clone());
         let room = Room::new(settings.max_body_bytes, settings.body_idle_timeout);
-        let lasting = Lasting { client: client.clone(), copies, store, clock, metrics };
+        let lasting = Lasting { client: client.clone(), copies, store, clock, metrics, tracer };
         Ok((Self::of(settings, mask_numbers, room, lasting)?, keeping))
     }
 
@@ -132,9 +136,10 @@ impl Intake {
 
     /// What is known of a callback whose head is there.
     pub(super) fn record(&self, peer: &Peer, headers: &HeaderMap) -> Record {
+        let id = new_id();
         Record {
             started: Instant::now(),
-            id: new_id(),
+            id,
             client: client_address(peer, headers, &self.trusted_proxies),
             app: None,
             label: None,
@@ -145,6 +150,7 @@ impl Intake {
             failure: None,
             metrics: self.lasting.metrics.clone(),
             mask_numbers: self.mask_numbers,
+            span: self.lasting.tracer.as_ref().and_then(|tracer| tracer.callback(id.0)),
         }
     }
 
@@ -198,8 +204,12 @@ impl Intake {
 
     /// Has the store keep an event; ready when it is synced.
     pub(super) async fn keep(&self, event: NewEvent) -> Result<Outcome, Refusal> {
-        let (id, app) = (event.id, Arc::clone(&event.app));
-        let error = match tokio::time::timeout(KEEP_WITHIN, self.lasting.store.append(event)).await {
+        let (id, app, began) = (event.id, Arc::clone(&event.app), Instant::now());
+        let appended = tokio::time::timeout(KEEP_WITHIN, self.lasting.store.append(event)).await;
+        if let Some(tracer) = &self.lasting.tracer {
+            trace::commit(tracer, id, began, matches!(appended, Ok(Ok(_))));
+        }
+        let error = match appended {
             Ok(Ok(Appended::Kept(_))) => return Ok(Outcome::Accepted),
             Ok(Ok(Appended::Duplicate(_))) => return Ok(Outcome::Duplicate),
             Ok(Err(error)) => error.to_string(),

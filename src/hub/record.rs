@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::metrics::{Metrics, Outcome};
+use super::trace;
 use crate::store::EventId;
+use crate::telemetry::trace::Begun;
 use crate::telemetry::{log, mask};
 use crate::xinyao::callback::Kind;
 
@@ -36,6 +38,8 @@ pub struct Record {
     pub metrics: Metrics,
     /// Whether numbers are masked in the log.
     pub mask_numbers: bool,
+    /// Its span, where its trace is kept.
+    pub span: Option<Begun>,
 }
 
 impl Drop for Record {
@@ -59,5 +63,8 @@ impl Drop for Record {
             took_ms = took.as_secs_f64() * 1000.0,
             "callback",
         );
+        if let Some(span) = self.span.take() {
+            trace::callback(span, self);
+        }
     }
 }

@@ -86,7 +86,7 @@ impl Bed {
         let clock = Arc::new(Hands(Mutex::new(Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1))));
         let client = Client::new().unwrap();
         let (intake, keeping) =
-            Intake::new(&settings, intakes, &client, Arc::clone(&clock) as _, true).unwrap();
+            Intake::new(&settings, intakes, &client, Arc::clone(&clock) as _, true, None).unwrap();
         let listener = listen::bind(settings.listen.address, false).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (_, drain) = Drain::new();

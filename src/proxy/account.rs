@@ -14,6 +14,7 @@ use super::call::{Answered, Call, Refused};
 use super::outgoing::Outgoing;
 use super::record::{Entered, Record};
 use super::refusal::{self, Refusal};
+use super::trace;
 use super::worker::Worker;
 use crate::net::listen::{Peer, Rejected};
 use crate::xinyao::Target;
@@ -36,6 +37,7 @@ pub fn begin(request: Request<Incoming>, worker: &Arc<Worker>, peer: Peer) -> Bo
     let (head, body) = request.into_parts();
     let mut record = record(request_id(&head.headers), worker, peer);
     record.method = Some(head.method.clone());
+    record.span = trace::begin(worker, &head.headers);
     record.path = head.uri.path_and_query().filter(|_| worker.running.log_access).cloned();
     Box::new(Call { head, body: Outgoing::Raw(body), numbers: None, worker: Arc::clone(worker), record })
 }
@@ -78,6 +80,7 @@ fn record(id: HeaderValue, worker: &Arc<Worker>, peer: Peer) -> Box<Record> {
         upstream_failed: false,
         code: None,
         worker: Arc::clone(worker),
+        span: None,
     })
 }
 

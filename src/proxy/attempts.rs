@@ -19,6 +19,7 @@ use super::busy;
 use super::call::{Answered, Call, Refused};
 use super::outgoing::Outgoing;
 use super::refusal::Refusal;
+use super::trace::{self, Tried};
 use super::way::Way;
 
 /// A call about to be sent over a connection.
@@ -64,6 +65,18 @@ pub enum Failure {
     Timeout,
     /// The body could not go on.
     Cut(Refusal),
+}
+
+impl Failure {
+    /// Its name in traces.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Unsent => "unsent",
+            Self::Lost => "lost",
+            Self::Timeout => "timeout",
+            Self::Cut(_) => "cut",
+        }
+    }
 }
 
 /// Puts the attempts before the services below.
@@ -123,11 +136,13 @@ where
             Ok(acquired) => acquired,
             Err(refusal) => {
                 call.record.upstream_took += started.elapsed();
+                trace::no_connection(&call.record, started, &refusal);
                 return Err(call.refuse(refusal));
             }
         };
         let (route, fresh) = (acquired.lane.route(), acquired.fresh);
         call.record.attempts += 1;
+        let attempt = Tried { number: call.record.attempts, route, fresh, started };
         call.record.address = Some(route.address);
         let repeatable = target.repeatable() && retry.is_none() && matches!(call.body, Outgoing::Whole(_));
         let outcome = inner
@@ -144,6 +159,7 @@ where
         let failure = match outcome {
             Ok(mut sent) => {
                 sent.call.record.upstream_took += took;
+                attempt.trace(&sent.call.record, Ok(sent.response.status()));
                 if !repeatable {
                     return Ok(answered(sent));
                 }
@@ -156,6 +172,7 @@ where
             }
             Err(failed) => {
                 call = failed.call;
+                attempt.trace(&call.record, Err(&failed.failure));
                 failed.failure
             }
         };

@@ -12,8 +12,10 @@ use super::app::App;
 use super::limits::Standing;
 use super::metrics::Outcome;
 use super::refusal;
+use super::trace;
 use super::worker::Worker;
 use crate::net::listen::Peer;
+use crate::telemetry::trace::Begun;
 use crate::telemetry::{log, mask};
 use crate::xinyao::Target;
 use crate::xinyao::checks::Failure;
@@ -69,6 +71,8 @@ pub struct Record {
     pub code: Option<CodeReader>,
     /// Whose counts it goes to.
     pub worker: Arc<Worker>,
+    /// Its span, where its trace is kept.
+    pub span: Option<Box<Begun>>,
 }
 
 /// Where a request counts as under way.
@@ -181,6 +185,9 @@ impl Drop for Record {
         self.worker.count(|counts| counts.add(self, took));
         if self.worker.running.log_access {
             self.log(took);
+        }
+        if let Some(span) = self.span.take() {
+            trace::end(*span, self);
         }
     }
 }

@@ -20,6 +20,7 @@ use super::worker::Worker;
 use crate::net::Origin;
 use crate::net::connect::{Connector, EgressError};
 use crate::store::{Ledger, LedgerKey, Once};
+use crate::telemetry::trace::Tracer;
 
 /// Bytes on disk for workbooks that are not checked.
 const COPIES_BYTES: u64 = 256 << 20;
@@ -76,6 +77,8 @@ pub struct Rooms {
     pub ledger_key: LedgerKey,
     /// What stands for the callback addresses of tasks; none: they are left alone.
     pub team_urls: Option<Arc<dyn TeamUrls>>,
+    /// Begins spans; none: nothing is traced.
+    pub tracer: Option<Tracer>,
 }
 
 /// Why a configuration can't run on this host.

@@ -74,6 +74,30 @@ fn the_shipped_file_means_the_defaults() {
 }
 
 #[test]
+fn traces_go_to_a_collector_and_some_of_them_if_wanted() {
+    for (text, endpoint, ratio) in [
+        ("tracing_otlp: http://collector:4317", "http://collector:4317/v1/traces", 1.0),
+        ("tracing_otlp: {endpoint: 'https://c/otlp', ratio: 0.25}", "https://c/otlp", 0.25),
+        ("tracing_otlp: {endpoint: http://c:4318}", "http://c:4318/v1/traces", 1.0),
+    ] {
+        let loaded = parse(text).unwrap_or_else(|faults| panic!("{faults}"));
+        assert_eq!(
+            loaded.warnings.iter().filter(|warning| warning.to_string().contains("tracing")).count(),
+            0
+        );
+        let traces = loaded.config.traces.unwrap();
+        assert_eq!(traces.endpoint, endpoint);
+        assert!((traces.ratio - ratio).abs() < f64::EPSILON, "{text}");
+    }
+    for nothing in ["tracing_otlp:", "tracing_otlp: ${EMPTY}", ""] {
+        assert!(parse(nothing).unwrap().config.traces.is_none(), "{nothing}");
+    }
+    for wrong in ["collector:4317", "{endpoint: http://c, ratio: 2}", "{ratio: 1}", "[http://c]"] {
+        parse(&format!("tracing_otlp: {wrong}")).unwrap_err();
+    }
+}
+
+#[test]
 fn the_shipped_file_fits_the_schema() {
     let schema = config::schema();
     jsonschema::meta::validate(&schema).unwrap();

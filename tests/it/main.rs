@@ -48,3 +48,4 @@ mod streaming;
 mod support;
 mod team_url;
 mod tls;
+mod tracing;

@@ -30,6 +30,7 @@ async fn well() -> Gateway {
     let gateway = Gateway::before(&sandbox)
         .crm("rate_limits: [{limit: 1/h, burst: 2, endpoints: [tasklist]}]")
         .with(format!("subscribers: [{{name: hook, url: \"http://{}\", events: [unknown]}}]", nobody()))
+        .with(format!("tracing_otlp: http://{}", nobody()))
         .start();
     gateway.post(TASKLIST, r#"{"app_id":"a","page_no":1,"page_size":10}"#).await;
     gateway.post(TASKLIST, r#"{"app_id":1}"#).await;

@@ -1,4 +1,4 @@
-//! What a running gateway can't change: where it listens, where events are kept, how the log looks.
+//! What a running gateway can't change: where it listens, where events are kept, how the log looks, where traces go.
 
 use anyhow::bail;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::config::Config;
 
 /// Keys that take effect with the next start, as they stand in the file.
-const FIXED: [&str; 11] = [
+const FIXED: [&str; 12] = [
     "listen.proxy",
     "listen.callbacks",
     "listen.admin",
@@ -18,6 +18,7 @@ const FIXED: [&str; 11] = [
     "store.retention",
     "store.max_size",
     "log.format",
+    "tracing_otlp",
 ];
 
 /// Lets `config` have these from `running`. Those that differ.
@@ -30,6 +31,7 @@ pub(super) fn keep(config: &mut Config, running: &Config) -> Vec<&'static str> {
     config.store = running.store.clone();
     config.proxy.spool.clone_from(&running.proxy.spool);
     config.log.format = running.log.format;
+    config.traces.clone_from(&running.traces);
     let mut differ = Vec::new();
     for key in FIXED {
         let known = value(&running.redacted, key).cloned().unwrap_or_default();

@@ -54,6 +54,28 @@ impl Scalar for Timeout {
     }
 }
 
+/// A part of a whole, from 0 to 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(in crate::config) struct Ratio(pub(in crate::config) f64);
+
+impl Scalar for Ratio {
+    const NAME: &'static str = "a number from 0 to 1";
+    const BARE: bool = true;
+
+    fn parse(text: &str) -> Result<Self, Bad> {
+        let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+        ratio.map(Self).ok_or_else(|| Bad::new("is no number from 0 to 1", "as in 0.05: one of twenty"))
+    }
+
+    fn shown(&self, _: &str) -> Json {
+        self.0.into()
+    }
+
+    fn schema() -> Json {
+        json!({"type": ["number", "string"], "minimum": 0, "maximum": 1, "pattern": r"\$\{"})
+    }
+}
+
 /// A size in bytes; not zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::config) struct Size(pub(in crate::config) u64);

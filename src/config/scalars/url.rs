@@ -8,6 +8,7 @@ use super::pattern;
 use crate::config::read::{Bad, Scalar};
 use crate::config::secrets;
 use crate::net::{EgressProxy, EgressProxyKind, Origin, Scheme};
+use crate::telemetry::trace::otlp;
 
 /// The parts of a URL. No fragment: it never leaves the client.
 struct Parts<'t> {
@@ -220,8 +221,31 @@ service_url! {
     RedisUrl, "the URL of a Redis", ["redis", "rediss"], "redis://host:6379, or rediss:// for TLS";
     /// A PostgreSQL.
     PostgresUrl, "the URL of a PostgreSQL", ["postgresql", "postgres"], "postgresql://user:password@host:5432/db";
-    /// An OpenTelemetry collector.
-    CollectorUrl, "the URL of a collector", ["http", "https"], "http://collector:4317";
+}
+
+/// Where an OpenTelemetry collector takes traces, path included.
+#[derive(Debug, Clone, Default)]
+pub(in crate::config) struct CollectorUrl(pub(in crate::config) Uri);
+
+impl Scalar for CollectorUrl {
+    const NAME: &'static str = "the URL of a collector";
+
+    fn parse(text: &str) -> Result<Self, Bad> {
+        let help = "http://collector:4318, or with the path at which it takes traces";
+        let (_, parts) = web(text, help)?;
+        let bare = matches!(parts.path, "" | "/");
+        let url =
+            if bare { format!("{}{}", text.trim_end_matches('/'), otlp::PATH) } else { text.to_owned() };
+        url.parse().map(Self).map_err(|_| Bad::new("is no URL", help))
+    }
+
+    fn shown(&self, text: &str) -> Json {
+        secrets::without_url_secrets(text.split('?').next().unwrap_or("")).into()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": pattern("https?://.+")})
+    }
 }
 
 #[cfg(test)]
@@ -271,6 +295,20 @@ mod tests {
         assert_eq!(proxy.shown("socks5://a:b@h:1"), "socks5://***@h:1");
         for text in ["http://h", "https://h:1", "socks4://h:1", "http://h:1/x", "http://%zz@h:1", "h:1"] {
             assert!(ProxyUrl::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_collector_takes_traces_at_the_usual_path_unless_another_is_named() {
+        for (text, url) in [
+            ("http://collector:4317", "http://collector:4317/v1/traces"),
+            ("https://[::1]:4318/", "https://[::1]:4318/v1/traces"),
+            ("http://h/otlp/v1/traces", "http://h/otlp/v1/traces"),
+        ] {
+            assert_eq!(CollectorUrl::parse(text).unwrap().0, url);
+        }
+        for text in ["collector:4317", "grpc://h:4317", "http://user:secret@h", "http://"] {
+            assert!(CollectorUrl::parse(text).is_err(), "{text}");
         }
     }
 

@@ -9,7 +9,7 @@ use crate::config::node::{Content, Node};
 use crate::config::read::{At, Reader, Value};
 use crate::config::record::record;
 use crate::config::report::quote;
-use crate::config::scalars::{Count, Rate};
+use crate::config::scalars::{CollectorUrl, Count, Rate, Ratio};
 
 /// Which local addresses connections leave from.
 #[derive(Debug, Clone, Default)]
@@ -87,5 +87,41 @@ impl Value for GlobalRate {
 
     fn schema() -> Json {
         json!({"title": "a rate, or {limit, burst, max_wait}", "anyOf": [Rate::schema(), RateAndBurst::schema()]})
+    }
+}
+
+record! {
+    /// Where traces go, and how many of them.
+    struct CollectorAndRatio {
+        /// The collector: its URL, to which `/v1/traces` is added when it has no path.
+        endpoint: CollectorUrl,
+        /// How many of the traces that begin here are sent, from 0 to 1. Of those that an app began, all that
+        /// the app keeps.
+        ratio: Ratio = "1",
+    }
+}
+
+/// A collector, or a collector with a ratio.
+#[derive(Debug, Clone)]
+pub(in crate::config) struct Tracing {
+    /// Where spans go.
+    pub(in crate::config) endpoint: CollectorUrl,
+    /// How many traces that begin here are kept.
+    pub(in crate::config) ratio: Ratio,
+}
+
+impl Value for Tracing {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<(Self, Json)> {
+        if let Content::Map(_) = &node.content {
+            let (both, shown) = CollectorAndRatio::read(node, reader)?;
+            return Some((Self { endpoint: both.endpoint.value, ratio: *both.ratio }, shown));
+        }
+        let (endpoint, shown) = CollectorUrl::read(node, reader)?;
+        Some((Self { endpoint, ratio: Ratio(1.0) }, shown))
+    }
+
+    fn schema() -> Json {
+        let title = "the URL of a collector, or {endpoint, ratio}";
+        json!({"title": title, "anyOf": [CollectorUrl::schema(), CollectorAndRatio::schema()]})
     }
 }

@@ -3,6 +3,7 @@
 //! - [`Gateway`]: a gateway in this process, on free ports, from a configuration of which a test writes only
 //!   what it is about. [`Binary`]: the real thing, where the promise is about the process.
 //! - [`Sandbox`]: the stand-in SaaS. [`Upstream`]: a server that does what it is told, byte by byte.
+//! - [`Collector`]: where spans go.
 //! - [`Line`]: one TCP connection, as a client's or a server's end; every wait on it has a deadline.
 //! - [`Browser`]: what operators look at the console with.
 //! - [`get`], [`post`]: requests; [`Answer`], [`Seen`]: what came.
@@ -13,6 +14,7 @@
 
 mod binary;
 mod browser;
+mod collector;
 mod egress_proxy;
 mod gateway;
 mod http2;
@@ -30,6 +32,7 @@ use std::time::{Duration, Instant};
 
 pub use binary::{Binary, Starting};
 pub use browser::Browser;
+pub use collector::{Collector, Span};
 pub use egress_proxy::EgressProxy;
 pub use gateway::{Builder, Gateway, Metrics, TOKEN, callback, config, merge};
 pub use http2::Http2Upstream;

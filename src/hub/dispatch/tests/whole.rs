@@ -71,6 +71,7 @@ async fn subscribers_come_go_and_come_back() {
         query: Arc::clone(&store) as _,
         clock: Arc::new(HostClock),
         client: Client::new().unwrap(),
+        tracer: None,
     };
     let wanted = |subscribers: &[&SubscriberSettings]| Wanted {
         subscribers: subscribers.iter().map(|&one| one.clone()).collect(),
