@@ -12,6 +12,7 @@ pub mod listen;
 pub mod networks;
 pub mod resolve;
 mod settings;
+mod stream;
 
 pub use networks::Networks;
 pub use settings::{

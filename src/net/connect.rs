@@ -10,7 +10,6 @@ mod roots;
 mod sessions;
 mod socks;
 mod source;
-mod stream;
 mod tcp;
 mod tls;
 
@@ -24,11 +23,14 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 pub use self::error::{ConnectError, EgressError, ProxyFailure, Stage};
 pub use self::source::compatible;
-pub use self::stream::Stream;
-use super::{EgressProxy, EgressProxyKind, EgressSettings, Http2, Origin, Scheme};
+use super::{EgressProxy, EgressProxyKind, EgressSettings, Http2, Origin, Scheme, stream};
+
+/// A connection's bytes.
+pub type Stream = stream::Stream<TlsStream<TcpStream>>;
 
 /// Makes connections as the settings say; clones share all of it.
 #[derive(Clone)]

@@ -15,6 +15,7 @@ mod bind;
 mod body;
 mod connection;
 mod drain;
+mod early;
 mod guard;
 pub mod head;
 mod linger;
@@ -22,7 +23,6 @@ mod live;
 mod patience;
 pub mod proxy_header;
 mod refusal;
-mod stream;
 #[cfg(test)]
 mod tests;
 mod tls;

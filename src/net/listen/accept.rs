@@ -17,8 +17,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use super::connection::{LAST_CALL, Rejections, Terms};
+use super::early::Stream;
 use super::proxy_header::{self, Header};
-use super::stream::Stream;
 use super::{Drain, Live, Peer, Rejected, Tls};
 
 /// How long to wait for files or memory to be had again, where nothing here tells when.

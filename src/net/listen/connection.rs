@@ -16,11 +16,11 @@ use hyper::service::Service;
 use hyper_util::rt::TokioIo;
 
 use super::answer::{Answerer, UnderWay};
+use super::early::Stream;
 use super::guard::Guard;
 use super::head::Limits;
 use super::linger::linger;
 use super::patience::Patience;
-use super::stream::Stream;
 use super::{Drain, Peer, Rejected};
 
 use crate::net::ListenSettings;

@@ -14,10 +14,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::answer::UnderWay;
 use super::body::Body;
+use super::early::Stream;
 use super::head::{HeadCheck, Limits};
 use super::patience::{Expired, Patience};
 use super::refusal;
-use super::stream::Stream;
 use super::{Drain, Rejected};
 use crate::net::chunked::BadChunk;
 

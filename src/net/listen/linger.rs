@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::stream::Stream;
+use super::early::Stream;
 
 /// How long a client may go on sending. Many read no answer before they have sent all of their request.
 const TIME: Duration = Duration::from_secs(10);

@@ -22,7 +22,7 @@ use tokio_rustls::server::TlsStream;
 
 pub use self::error::TlsError;
 use self::files::{Contents, Files};
-use super::stream::Early;
+use super::early::Early;
 use crate::net::TlsSettings;
 
 /// How often the files are looked at.
