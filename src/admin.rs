@@ -50,6 +50,7 @@ mod subscribers;
 mod tests;
 mod waiting;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Json;
@@ -59,7 +60,8 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::future::BoxFuture;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HOST};
+use http::uri::Authority;
 use http::{HeaderMap, StatusCode};
 use prometheus_client::registry::Registry;
 use secrecy::{ExposeSecret, SecretString};
@@ -198,8 +200,21 @@ async fn reload(State(views): State<Arc<Views>>) -> Result<Json<Value>, Problem>
 async fn authorize(State(views): State<Arc<Views>>, request: Request, next: Next) -> Response {
     match (views.token)() {
         Some(token) if !shows(request.headers(), &token) => Problem::unauthorized().into_response(),
+        None if !is_local(request.headers()) => {
+            let detail = "without admin.token operators are served under localhost, an IP address or a name without a dot";
+            Problem::new(StatusCode::MISDIRECTED_REQUEST, detail).into_response()
+        }
         _ => next.run(request).await,
     }
+}
+
+/// Whether it was asked for under a name that nobody outside can have. Any other may have come to point here (DNS
+/// rebinding), and to a browser its page and this listener are the same site then.
+fn is_local(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(HOST) else { return true };
+    let Ok(Ok(host)) = host.to_str().map(str::parse::<Authority>) else { return false };
+    let name = host.host();
+    !name.contains(['.', ':']) || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
 }
 
 /// Refuses what another site's page has a browser send: without a token the loopback is all that protects.

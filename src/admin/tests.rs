@@ -51,6 +51,27 @@ async fn every_error_is_a_problem() {
 }
 
 #[tokio::test]
+async fn a_name_that_has_come_to_point_here_is_told_nothing() {
+    let path = "/api/v1/events";
+    for (host, status) in [
+        ("attacker.example", 421),
+        ("attacker.example:9090", 421),
+        ("127.0.0.1.attacker.example", 421),
+        ("127.0.0.1:9090", 200),
+        ("[::1]:9090", 200),
+        ("localhost:9090", 200),
+        ("gateway", 200),
+    ] {
+        assert_eq!(Api::new().get_with(path, "host", host).await.status, status, "{host}");
+        let open = Api::new().get_with("/healthz", "host", host).await;
+        assert_eq!(open.status, StatusCode::OK, "{host}");
+    }
+    let api = Api::with_token();
+    let unproven = api.get_with(path, "host", "attacker.example").await;
+    assert_eq!(unproven.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
 async fn another_sites_page_may_look_and_not_act() {
     let api = Api::new();
     let path = "/api/v1/subscribers/crm/pause";
