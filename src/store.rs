@@ -19,6 +19,7 @@ mod log;
 mod memory;
 mod numbers;
 mod once;
+mod postgres;
 mod settings;
 mod sqlite;
 mod standing;

@@ -1,0 +1,62 @@
+//! The tables, and how a database comes to have them.
+
+use deadpool_postgres::Client;
+use tokio_postgres::Error;
+
+/// What this gateway makes of a database. A change adds (tables, columns with a default, indexes) and lets the
+/// version before go on working, so that replicas can be upgraded one after the other; what the version before no
+/// longer understands raises [`READABLE`].
+pub(super) const VERSION: i32 = 1;
+/// The oldest gateway that works with it.
+const READABLE: i32 = 1;
+
+/// One at a time makes tables.
+const LOCK: i64 = 0x0078_696e_7961_6f00;
+
+/// Times are nanoseconds of the epoch; kinds 1 call_record, 2 intent_result, 3 inbound_query, 4 unknown;
+/// outcomes 0 failed, 1 delivered, 2 dead: as in the embedded store.
+///
+/// `replica`: the processes there are. Whoever writes holds its own row (`FOR KEY SHARE`) and sees that it is not
+/// fenced; whoever takes over from one locks it (`FOR UPDATE`) first: so nothing is written by a process whose lease
+/// another has ended, whenever it wakes.
+const TABLES: &str = "
+CREATE TABLE schema_version (
+  only boolean PRIMARY KEY DEFAULT true CHECK (only), version integer NOT NULL, readable integer NOT NULL);
+CREATE TABLE replica (
+  epoch bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, about text NOT NULL,
+  started_at bigint NOT NULL, lease_until timestamptz NOT NULL, fenced boolean NOT NULL DEFAULT false);
+-- `generation` counts what operators did
+CREATE TABLE control (only boolean PRIMARY KEY DEFAULT true CHECK (only), generation bigint NOT NULL);
+INSERT INTO control (generation) VALUES (0);
+-- `holder` is an epoch; `first` is the first event that retention has left
+CREATE TABLE shard (
+  id integer PRIMARY KEY, next bigint NOT NULL DEFAULT 1, first bigint NOT NULL DEFAULT 1, holder bigint);
+";
+
+/// What came of looking at a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Prepared {
+    /// It has the tables.
+    Ready,
+    /// It was made by a gateway of that version, which this one can't work with.
+    TooNew(i32),
+}
+
+/// Makes the tables if they are not there.
+pub(super) async fn prepare(client: &mut Client) -> Result<Prepared, Error> {
+    let transaction = client.transaction().await?;
+    transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
+    transaction.batch_execute("CREATE SCHEMA IF NOT EXISTS xinyao_gateway").await?;
+    let known = "SELECT to_regclass('xinyao_gateway.schema_version') IS NOT NULL";
+    if !transaction.query_one(known, &[]).await?.get::<_, bool>(0) {
+        for tables in [TABLES] {
+            transaction.batch_execute(tables).await?;
+        }
+        let made = "INSERT INTO schema_version (version, readable) VALUES ($1, $2)";
+        transaction.execute(made, &[&VERSION, &READABLE]).await?;
+    }
+    let row = transaction.query_one("SELECT version, readable FROM schema_version", &[]).await?;
+    let (version, readable): (i32, i32) = (row.get(0), row.get(1));
+    transaction.commit().await?;
+    Ok(if readable > VERSION { Prepared::TooNew(version) } else { Prepared::Ready })
+}
