@@ -21,6 +21,7 @@ mod shelf;
 pub(super) mod writer;
 
 pub(super) use self::read::Run;
+pub(super) use self::recent::Recent;
 pub(super) use self::record::Stored;
 pub use self::recover::Recovered;
 pub(super) use self::recover::recover;

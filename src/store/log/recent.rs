@@ -11,7 +11,7 @@ const MAX_EVENTS: usize = 4096;
 const MAX_BYTES: usize = 8 << 20;
 
 #[derive(Debug, Default)]
-pub(super) struct Recent(RwLock<Events>);
+pub(in crate::store) struct Recent(RwLock<Events>);
 
 #[derive(Debug, Default)]
 struct Events {

@@ -99,9 +99,9 @@ fn pool(
         None => Manager::from_config(config, NoTls, how),
     };
     let prepare = deadpool_postgres::Hook::async_fn(|client, _| {
-        Box::pin(async move {
-            client.batch_execute(SESSION).await.map_err(deadpool_postgres::HookError::Backend)
-        })
+        Box::pin(
+            async move { client.batch_execute(SESSION).await.map_err(deadpool_postgres::HookError::Backend) },
+        )
     });
     Pool::builder(manager)
         .max_size(connections)

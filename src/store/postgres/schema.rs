@@ -12,6 +12,10 @@ const READABLE: i32 = 1;
 
 /// One at a time makes tables.
 const LOCK: i64 = 0x0078_696e_7961_6f00;
+/// Held by who adds a shard or a subscriber: each subscriber has a frontier in each shard.
+pub(super) const MEMBERS: i64 = LOCK + 1;
+/// Held by who makes or drops partitions.
+pub(super) const PARTITIONS: i64 = LOCK + 2;
 
 /// Times are nanoseconds of the epoch; kinds 1 call_record, 2 intent_result, 3 inbound_query, 4 unknown;
 /// outcomes 0 failed, 1 delivered, 2 dead: as in the embedded store.
@@ -21,16 +25,17 @@ const LOCK: i64 = 0x0078_696e_7961_6f00;
 /// another has ended, whenever it wakes.
 const TABLES: &str = "
 CREATE TABLE schema_version (
-  only boolean PRIMARY KEY DEFAULT true CHECK (only), version integer NOT NULL, readable integer NOT NULL);
+  single boolean PRIMARY KEY DEFAULT true CHECK (single), version integer NOT NULL, readable integer NOT NULL);
 CREATE TABLE replica (
   epoch bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, about text NOT NULL,
   started_at bigint NOT NULL, lease_until timestamptz NOT NULL, fenced boolean NOT NULL DEFAULT false);
 -- `generation` counts what operators did
-CREATE TABLE control (only boolean PRIMARY KEY DEFAULT true CHECK (only), generation bigint NOT NULL);
+CREATE TABLE control (single boolean PRIMARY KEY DEFAULT true CHECK (single), generation bigint NOT NULL);
 INSERT INTO control (generation) VALUES (0);
--- `holder` is an epoch; `first` is the first event that retention has left
+-- `holder` is an epoch; `first` is the first event that retention has left, `day` the last event's
 CREATE TABLE shard (
-  id integer PRIMARY KEY, next bigint NOT NULL DEFAULT 1, first bigint NOT NULL DEFAULT 1, holder bigint);
+  id integer PRIMARY KEY, next bigint NOT NULL DEFAULT 1, first bigint NOT NULL DEFAULT 1, holder bigint,
+  day integer NOT NULL DEFAULT 0);
 ";
 
 /// What came of looking at a database.
@@ -49,7 +54,7 @@ pub(super) async fn prepare(client: &mut Client) -> Result<Prepared, Error> {
     transaction.batch_execute("CREATE SCHEMA IF NOT EXISTS xinyao_gateway").await?;
     let known = "SELECT to_regclass('xinyao_gateway.schema_version') IS NOT NULL";
     if !transaction.query_one(known, &[]).await?.get::<_, bool>(0) {
-        for tables in [TABLES] {
+        for tables in [TABLES, super::events::TABLES] {
             transaction.batch_execute(tables).await?;
         }
         let made = "INSERT INTO schema_version (version, readable) VALUES ($1, $2)";

@@ -1,0 +1,67 @@
+//! Against a real PostgreSQL.
+
+use std::time::Duration;
+
+use super::server::Postgres;
+use super::*;
+use crate::store::suite::{event, place, seqs};
+use crate::store::{Appended, EventId, Intake, Log, NewEvent, Place, Seq, ShardId};
+
+/// A database, and the replicas that tests open on it.
+pub(super) struct Cluster {
+    pub server: Postgres,
+}
+
+impl Cluster {
+    pub fn new() -> Self {
+        Self { server: Postgres::start() }
+    }
+
+    pub fn settings(&self, replica: &str) -> ClusterSettings {
+        ClusterSettings {
+            connect: self.server.url().parse().unwrap(),
+            tls: None,
+            replica: replica.into(),
+            retention: Duration::from_hours(7 * 24),
+            max_size_bytes: 1 << 30,
+        }
+    }
+
+    pub async fn replica(&self, name: &str) -> PostgresStore {
+        PostgresStore::open(&self.settings(name)).await.unwrap()
+    }
+}
+
+async fn keep(store: &PostgresStore, new: NewEvent) -> Place {
+    match store.append(new).await.unwrap() {
+        Appended::Kept(place) => place,
+        Appended::Duplicate(id) => panic!("taken for a duplicate of {id}"),
+    }
+}
+
+fn keyed(number: u64, key: u8) -> NewEvent {
+    let new = event(number);
+    NewEvent { unless_since: Some(([key; 16], new.received_at - Duration::from_mins(10))), ..new }
+}
+
+#[tokio::test]
+async fn replicas_write_shards_of_their_own_and_know_each_others_duplicates() {
+    let cluster = Cluster::new();
+    let (one, other) = (cluster.replica("one").await, cluster.replica("other").await);
+    assert_eq!(keep(&one, keyed(1, 7)).await, place(1));
+    let second = Place { shard: ShardId(1), seq: Seq(1) };
+    assert_eq!(
+        other.append(keyed(2, 7)).await.unwrap(),
+        Appended::Duplicate(EventId(uuid::Uuid::from_u128(1)))
+    );
+    assert_eq!(keep(&other, keyed(3, 8)).await, second);
+    assert_eq!(*one.shards().borrow().clone(), [ShardId(0)]);
+    assert_eq!(*other.shards().borrow().clone(), [ShardId(1)]);
+    let read = other.read(ShardId(0), Seq(1), 9, 999).await.unwrap();
+    assert_eq!(seqs(&read.events), [1]);
+    assert_eq!(read.events[0].body, "body 1");
+    one.close().await;
+    let third = cluster.replica("third").await;
+    assert_eq!(*third.shards().borrow().clone(), [ShardId(0)]);
+    assert_eq!(keep(&third, keyed(4, 9)).await, place(2));
+}
