@@ -2,6 +2,7 @@
 
 mod answers;
 mod ledger;
+mod local;
 mod once;
 
 use std::path::{Path, PathBuf};

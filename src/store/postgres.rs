@@ -7,7 +7,9 @@
 mod answers;
 mod database;
 mod events;
+mod group;
 mod keeper;
+mod local;
 mod partition;
 mod recent;
 mod room;
@@ -16,6 +18,7 @@ mod seat;
 #[cfg(test)]
 #[path = "../../tests/support/postgres.rs"]
 mod server;
+mod straight;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -28,18 +31,23 @@ use tokio_rustls::rustls::ClientConfig;
 
 use self::database::Database;
 use self::keeper::{Keeper, give_up};
+use self::local::Local;
 use self::partition::Partitions;
 use self::recent::Latest;
 use self::room::Room;
 use self::seat::Seat;
-use self::writer::{Parts, Writer};
-use super::StoreError;
+use self::straight::Straight;
+use self::writer::Writer;
+use super::embedded::EmbeddedStore;
 use super::figures::Commits;
+use super::{Intake, StoreError};
 
 /// Connections for what the others wait for: the seat and the writer.
 const VITAL: usize = 4;
 /// Connections for all else.
 const CONNECTIONS: usize = 8;
+/// How long a start waits for PostgreSQL.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
 
 /// Where the cluster's store is, and who this is.
 #[derive(Debug, Clone)]
@@ -66,6 +74,7 @@ pub struct PostgresStore {
     room: Arc<Room>,
     latest: Arc<Latest>,
     commits: Arc<Commits>,
+    local: Arc<Local>,
     writer: Mutex<Option<Arc<Writer>>>,
     tasks: Mutex<Option<Tasks>>,
     retention: Duration,
@@ -75,48 +84,62 @@ pub struct PostgresStore {
 struct Tasks {
     writing: JoinHandle<()>,
     keeping: JoinHandle<()>,
+    forwarding: JoinHandle<()>,
 }
 
 impl PostgresStore {
-    /// Opens the store, and waits for the first answer of PostgreSQL.
+    /// Opens the store with the embedded one of this host as its local log. Without an answer of PostgreSQL within a
+    /// moment, callbacks are taken in there until it answers.
     ///
     /// # Errors
-    /// A thread can't be started, or PostgreSQL does not answer as it should.
-    pub async fn open(settings: &ClusterSettings) -> Result<Self, StoreError> {
+    /// A thread can't be started; the local log can't be written, or is not free for it; PostgreSQL or its schema is
+    /// of a version that this gateway can't work with.
+    pub async fn open(settings: &ClusterSettings, local: EmbeddedStore) -> Result<Self, StoreError> {
         let database = |connections| {
             let (connect, tls) = (settings.connect.clone(), settings.tls.clone());
             Database::new(connect, tls, connections).map(Arc::new)
         };
+        let local = Arc::new(Local::new(Arc::new(local)).await?);
         let (database, vital) = (database(CONNECTIONS)?, database(VITAL)?);
-        let (seat, partitions) = (Arc::new(Seat::new()), Arc::new(Partitions::default()));
-        let (commits, latest) = (Arc::new(Commits::default()), Arc::new(Latest::default()));
-        let room = Arc::new(Room::new(settings.max_size_bytes));
+        let straight = Arc::new(Straight {
+            database: Arc::clone(&vital),
+            seat: Arc::new(Seat::new()),
+            partitions: Arc::default(),
+            room: Arc::new(Room::new(settings.max_size_bytes)),
+            commits: Arc::default(),
+            latest: Arc::default(),
+            day: Mutex::default(),
+        });
         let mut keeper = Keeper::new(
             Arc::clone(&vital),
-            Arc::clone(&seat),
-            Arc::clone(&partitions),
+            Arc::clone(&straight.seat),
+            Arc::clone(&straight.partitions),
             Arc::clone(&settings.replica),
         );
-        keeper.look().await?;
-        let parts = Parts {
-            database: Arc::clone(&vital),
-            seat: Arc::clone(&seat),
-            partitions: Arc::clone(&partitions),
-            room: Arc::clone(&room),
-            commits: Arc::clone(&commits),
-            latest: Arc::clone(&latest),
-        };
-        let (writer, writing) = Writer::new(parts);
+        if tokio::time::timeout(FIRST_LOOK, keeper.look()).await.is_err() {
+            tracing::warn!(
+                "PostgreSQL did not answer in time; callbacks are kept on this host until it does"
+            );
+        }
+        if let Some(why) = keeper.unfit() {
+            return Err(why);
+        }
+        let (writer, writing) = Writer::new(Arc::clone(&straight), Arc::clone(&local));
         let handle = vital.handle();
-        let tasks = Tasks { writing: handle.spawn(writing), keeping: handle.spawn(keeper.run()) };
+        let tasks = Tasks {
+            writing: handle.spawn(writing),
+            keeping: handle.spawn(keeper.run()),
+            forwarding: handle.spawn(Arc::clone(&local).forward(Arc::clone(&straight))),
+        };
         Ok(Self {
             database,
             vital,
-            seat,
-            partitions,
-            room,
-            latest,
-            commits,
+            seat: Arc::clone(&straight.seat),
+            partitions: Arc::clone(&straight.partitions),
+            room: Arc::clone(&straight.room),
+            latest: Arc::clone(&straight.latest),
+            commits: Arc::clone(&straight.commits),
+            local,
             writer: Mutex::new(Some(Arc::new(writer))),
             tasks: Mutex::new(Some(tasks)),
             retention: settings.retention,
@@ -126,6 +149,15 @@ impl PostgresStore {
     /// Counts of the groups that were committed.
     pub fn commits(&self) -> Arc<Commits> {
         Arc::clone(&self.commits)
+    }
+
+    /// Whether an event would be kept now: in PostgreSQL, or on this host.
+    fn takes_events(&self) -> Result<(), StoreError> {
+        self.room.check(0)?;
+        match *self.seat.up().borrow() && self.seat.epoch().is_ok() {
+            true => Ok(()),
+            false => self.local.store.writable(),
+        }
     }
 
     fn writer(&self) -> Option<Arc<Writer>> {
@@ -138,6 +170,7 @@ impl PostgresStore {
         let Some(tasks) = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         tasks.writing.await.ok();
         tasks.keeping.abort();
+        tasks.forwarding.abort();
         if let Some(seated) = self.seat.last() {
             let epoch = seated.epoch;
             if let Err(error) = self.vital.ask(move |client| Box::pin(give_up(client, epoch))).await {
@@ -145,5 +178,6 @@ impl PostgresStore {
             }
         }
         self.seat.leave(StoreError::Unavailable("the store is closed".into()));
+        self.local.store.close().await;
     }
 }

@@ -105,6 +105,13 @@ impl Shelf {
         segments.get(count).map_or(self.tail(), |segment| segment.first)
     }
 
+    /// Where the segments end that end at or before `seq`; the one that is written to goes nowhere.
+    pub fn whole_before(&self, seq: Seq) -> Seq {
+        let segments = self.all();
+        let ended = segments.iter().skip(1).take_while(|segment| segment.first <= seq);
+        ended.last().map_or(self.first(), |segment| segment.first)
+    }
+
     /// Removes the segments that end at or before `seq`.
     ///
     /// # Errors

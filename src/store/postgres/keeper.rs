@@ -37,6 +37,8 @@ pub(super) struct Keeper {
     /// What others know this process by.
     pub name: Arc<str>,
     prepared: bool,
+    /// Why this gateway can't work with the database at all.
+    unfit: Option<StoreError>,
     generation: Option<i64>,
     /// Since when every renewal was answered.
     steady: Option<Instant>,
@@ -58,7 +60,21 @@ impl Keeper {
         partitions: Arc<Partitions>,
         name: Arc<str>,
     ) -> Self {
-        Self { database, seat, partitions, name, prepared: false, generation: None, steady: None }
+        Self {
+            database,
+            seat,
+            partitions,
+            name,
+            prepared: false,
+            unfit: None,
+            generation: None,
+            steady: None,
+        }
+    }
+
+    /// Why this gateway can't work with the database, as far as it has seen it.
+    pub fn unfit(&self) -> Option<StoreError> {
+        self.unfit.clone()
     }
 
     /// Keeps the seat; does not end.
@@ -117,11 +133,10 @@ impl Keeper {
     }
 
     async fn prepare(&mut self) -> Result<(), StoreError> {
-        match self.database.ask(|client| Box::pin(prepare(client))).await? {
-            Prepared::Ready => self.prepared = true,
-            Prepared::TooNew(version) => return Err(too_new(version)),
-        }
-        Ok(())
+        let prepared = self.database.ask(|client| Box::pin(prepare(client))).await?;
+        self.unfit = why_unfit(prepared);
+        self.prepared = self.unfit.is_none();
+        self.unfit.clone().map_or(Ok(()), Err)
     }
 
     async fn sit_down(&self) -> Result<Seated, StoreError> {
@@ -154,10 +169,17 @@ impl Keeper {
     }
 }
 
-fn too_new(version: i32) -> StoreError {
-    StoreError::Unavailable(format!(
-        "the database was made by a newer gateway (schema version {version}); upgrade this one"
-    ))
+fn why_unfit(prepared: Prepared) -> Option<StoreError> {
+    let why = match prepared {
+        Prepared::Ready => return None,
+        Prepared::TooNew(version) => {
+            format!("its schema {version} was made by a newer gateway; upgrade this one")
+        }
+        Prepared::TooOld(version) => {
+            format!("it is PostgreSQL {}, and the gateway needs 13 or newer", version / 10_000)
+        }
+    };
+    Some(StoreError::Unavailable(format!("store.postgres: {why}")))
 }
 
 fn renewed(rows: &[Row]) -> Result<Renewed, StoreError> {

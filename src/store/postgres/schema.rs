@@ -10,6 +10,9 @@ pub(super) const VERSION: i32 = 1;
 /// The oldest gateway that works with it.
 const READABLE: i32 = 1;
 
+/// The oldest PostgreSQL that it works with.
+const OLDEST: i32 = 130_000;
+
 /// One at a time makes tables.
 const LOCK: i64 = 0x0078_696e_7961_6f00;
 /// Held by who adds a shard or a subscriber: each subscriber has a frontier in each shard.
@@ -45,10 +48,16 @@ pub(super) enum Prepared {
     Ready,
     /// It was made by a gateway of that version, which this one can't work with.
     TooNew(i32),
+    /// The server is of that version (`server_version_num`), before [`OLDEST`].
+    TooOld(i32),
 }
 
 /// Makes the tables if they are not there.
 pub(super) async fn prepare(client: &mut Client) -> Result<Prepared, Error> {
+    let server = client.query_one("SELECT current_setting('server_version_num')::integer", &[]).await?.get(0);
+    if server < OLDEST {
+        return Ok(Prepared::TooOld(server));
+    }
     let transaction = client.transaction().await?;
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
     transaction.batch_execute("CREATE SCHEMA IF NOT EXISTS xinyao_gateway").await?;

@@ -5,16 +5,17 @@ use std::time::Duration;
 use super::server::Postgres;
 use super::*;
 use crate::store::suite::{event, place, seqs};
-use crate::store::{Appended, EventId, Intake, Log, NewEvent, Place, Seq, ShardId};
+use crate::store::{Appended, EventId, Intake, Log, NewEvent, Place, Seq, Settings, ShardId};
 
 /// A database, and the replicas that tests open on it.
 pub(super) struct Cluster {
     pub server: Postgres,
+    folder: tempfile::TempDir,
 }
 
 impl Cluster {
     pub fn new() -> Self {
-        Self { server: Postgres::start() }
+        Self { server: Postgres::start(), folder: tempfile::tempdir().unwrap() }
     }
 
     pub fn settings(&self, replica: &str) -> ClusterSettings {
@@ -27,8 +28,15 @@ impl Cluster {
         }
     }
 
+    /// The local log of a replica.
+    pub fn local(&self, replica: &str) -> EmbeddedStore {
+        let path = self.folder.path().join(format!("{replica}.db"));
+        let settings = Settings { path, retention: Duration::from_hours(7 * 24), max_size_bytes: 1 << 30 };
+        crate::store::open(&settings).unwrap().0
+    }
+
     pub async fn replica(&self, name: &str) -> PostgresStore {
-        PostgresStore::open(&self.settings(name)).await.unwrap()
+        PostgresStore::open(&self.settings(name), self.local(name)).await.unwrap()
     }
 }
 
@@ -64,4 +72,26 @@ async fn replicas_write_shards_of_their_own_and_know_each_others_duplicates() {
     let third = cluster.replica("third").await;
     assert_eq!(*third.shards().borrow().clone(), [ShardId(0)]);
     assert_eq!(keep(&third, keyed(4, 9)).await, place(2));
+}
+
+#[tokio::test]
+async fn while_postgres_is_away_events_wait_here_and_follow_in_order() {
+    let mut cluster = Cluster::new();
+    let store = cluster.replica("one").await;
+    assert_eq!(keep(&store, keyed(1, 1)).await, place(1));
+    cluster.server.kill();
+    for number in 2..=50 {
+        store.append(keyed(number, u8::try_from(number).unwrap())).await.unwrap();
+    }
+    assert_eq!(store.local.waiting(), 49);
+    assert!(store.writable().is_ok());
+    cluster.server.resume();
+    store.local.forwarded().await;
+    assert_eq!(keep(&store, keyed(51, 51)).await, place(51));
+    let read = store.read(ShardId(0), Seq(1), 99, 9999).await.unwrap();
+    assert_eq!(
+        read.events.iter().map(|event| event.id.0.as_u128()).collect::<Vec<_>>(),
+        (1..=51).collect::<Vec<_>>()
+    );
+    assert!(matches!(store.append(keyed(52, 40)).await.unwrap(), Appended::Duplicate(_)));
 }

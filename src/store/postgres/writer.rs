@@ -1,31 +1,31 @@
 //! The writer: it takes what waits as one group, has it kept, and answers everyone.
+//!
+//! A group goes to PostgreSQL, unless that is away or earlier events wait in the local log: then it goes there too,
+//! behind them. Nobody's answer waits for PostgreSQL longer than [`PATIENCE`] and [`LAST_LOOK`].
 
-use std::collections::HashMap;
 use std::collections::VecDeque;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use uuid::Uuid;
+use futures_util::future::join_all;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
-use super::database::Database;
-use super::events::{self, Kept, PARTITIONED, Under};
-use super::partition::{Day, Partitions};
-use super::recent::Latest;
-use super::room::Room;
-use super::seat::Seat;
-use crate::store::figures::Commits;
-use crate::store::{Appended, DuplicateKey, Event, EventId, NewEvent, Place, Seq, ShardId, StoreError};
+use super::group::{Group, Outcome, Waiting};
+use super::local::Local;
+use super::straight::Straight;
+use crate::store::{Appended, Intake, NewEvent, StoreError};
 
 /// Most of one group.
-const MAX_GROUP: usize = 1000;
-const MAX_GROUP_BYTES: usize = 4 << 20;
+pub(super) const MAX_GROUP: usize = 1000;
+pub(super) const MAX_GROUP_BYTES: usize = 4 << 20;
 /// Most appends that wait.
 const MAX_WAITING: usize = 4096;
 /// A group that is not answered for so long is given to the local log.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// So long is waited then for whether it was kept after all.
+const LAST_LOOK: Duration = Duration::from_millis(500);
+/// For the last events of the local log, so that those that come go straight again.
+const CATCH_UP: Duration = Duration::from_millis(500);
 
 /// Gives events to the writer.
 #[derive(Debug)]
@@ -34,49 +34,34 @@ pub(super) struct Writer {
     room: Arc<Semaphore>,
 }
 
-/// An event, and who waits for what becomes of it.
-#[derive(Debug)]
-struct Waiting {
-    event: NewEvent,
-    answer: oneshot::Sender<Result<Appended, StoreError>>,
-    _permit: OwnedSemaphorePermit,
-}
-
-/// What the writer works with.
-#[derive(Debug)]
-pub(super) struct Parts {
-    pub database: Arc<Database>,
-    pub seat: Arc<Seat>,
-    pub partitions: Arc<Partitions>,
-    pub room: Arc<Room>,
-    pub commits: Arc<Commits>,
-    pub latest: Arc<Latest>,
-}
-
 impl Writer {
     /// The writer, and its work, which ends once nobody gives it anything any more.
-    pub fn new(parts: Parts) -> (Self, impl Future<Output = ()> + Send + use<>) {
+    pub fn new(
+        straight: Arc<Straight>,
+        local: Arc<Local>,
+    ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (requests, receiver) = mpsc::unbounded_channel();
-        let work = Work { parts, requests: receiver, again: VecDeque::new(), day: None };
+        let up = straight.seat.up();
+        let work = Work { straight, local, up, requests: receiver, again: VecDeque::new() };
         (Self { requests, room: Arc::new(Semaphore::new(MAX_WAITING)) }, work.run())
     }
 
-    pub async fn append(&self, event: NewEvent) -> Result<Appended, StoreError> {
+    pub async fn append(&self, event: NewEvent) -> Outcome {
         let closed = || StoreError::Unavailable("the store is closed".into());
         let permit = Arc::clone(&self.room).acquire_owned().await.map_err(|_| closed())?;
         let (answer, answered) = oneshot::channel();
-        self.requests.send(Waiting { event, answer, _permit: permit }).map_err(|_| closed())?;
+        self.requests.send(Waiting { event, answer, permit }).map_err(|_| closed())?;
         answered.await.map_err(|_| closed())?
     }
 }
 
 struct Work {
-    parts: Parts,
+    straight: Arc<Straight>,
+    local: Arc<Local>,
+    up: watch::Receiver<bool>,
     requests: mpsc::UnboundedReceiver<Waiting>,
     /// What is to be in another group than its like.
     again: VecDeque<Waiting>,
-    /// The day of the last event that was written to a shard.
-    day: Option<(ShardId, Day)>,
 }
 
 impl Work {
@@ -90,7 +75,10 @@ impl Work {
                 bytes += next.event.body.len();
                 group.push(next);
             }
-            self.keep(group).await;
+            let (events, group) = Group::of(group, &mut self.again);
+            let events: Arc<[NewEvent]> = events.into();
+            let outcomes = self.keep(&events, bytes as u64).await;
+            group.answer(&events, outcomes, &mut self.again);
         }
     }
 
@@ -101,139 +89,56 @@ impl Work {
         }
     }
 
-    async fn keep(&mut self, group: Vec<Waiting>) {
-        let (events, waiting) = Group::of(group, &mut self.again);
-        let bytes: usize = events.iter().map(|event| event.body.len()).sum();
-        let events: Arc<[NewEvent]> = events.into();
-        let kept = match self.parts.room.check(bytes as u64) {
-            Ok(()) => self.straight(&events).await,
-            Err(full) => Err(full),
-        };
-        waiting.answer(&events, kept, &mut self.again);
-    }
-
-    async fn straight(&mut self, events: &Arc<[NewEvent]>) -> Result<(ShardId, Kept), StoreError> {
-        let begun = Instant::now();
-        let seated = self.parts.seat.seated()?;
-        let written = self.day.filter(|(shard, _)| *shard == seated.shard).map_or(0, |(_, day)| day);
-        let under = Under {
-            epoch: seated.epoch,
-            shard: seated.shard,
-            day: seated.day.max(written),
-            now: Timestamp::now(),
-        };
-        let days = events::days(events, under.day);
-        let last = days.last().copied().unwrap_or(under.day);
-        self.parts.partitions.need(&self.parts.database, &PARTITIONED, days).await?;
-        let asked = Arc::clone(events);
-        let append = self
-            .parts
-            .database
-            .ask(move |client| Box::pin(async move { events::append(client, under, &asked).await }));
-        let kept = tokio::time::timeout(PATIENCE, append)
-            .await
-            .map_err(|_| StoreError::Unavailable("PostgreSQL did not answer in time".into()))??
-            .ok_or_else(|| self.parts.seat.lost(seated.epoch))?;
-        self.day = Some((seated.shard, last));
-        let count = events.len() - kept.repeated.len();
-        if count > 0 {
-            self.parts.commits.observe(begun.elapsed(), count);
-            self.publish(seated.shard, events, &kept);
+    async fn keep(&mut self, group: &Arc<[NewEvent]>, bytes: u64) -> Vec<Outcome> {
+        if let Err(full) = self.straight.room.check(bytes) {
+            return vec![Err(full); group.len()];
         }
-        Ok((seated.shard, kept))
+        if !self.may_go_straight().await {
+            return self.keep_locally(group, |_| None).await;
+        }
+        let error = match tokio::time::timeout(PATIENCE, self.straight.keep(group)).await {
+            Ok(Ok(outcomes)) => return outcomes.into_iter().map(Ok).collect(),
+            Ok(Err(error)) => error,
+            Err(_) => StoreError::Unavailable("PostgreSQL did not answer in time".into()),
+        };
+        tracing::warn!(%error, "events are kept on this host until PostgreSQL takes them");
+        self.straight.seat.failed();
+        let there = tokio::time::timeout(LAST_LOOK, self.straight.places(group)).await;
+        let there = there.ok().and_then(Result::ok).unwrap_or_default();
+        self.keep_locally(group, |event| there.get(&event.id).map(|place| Appended::Kept(*place))).await
     }
 
-    fn publish(&self, shard: ShardId, events: &[NewEvent], kept: &Kept) {
-        let new = events.iter().filter(|event| repeated(event, kept).is_none()).cloned();
-        let new = (kept.first.0..).zip(new).map(|(seq, new)| {
-            self.parts.room.add(new.body.len() as u64);
-            Arc::new(Event::new(Place { shard, seq: Seq(seq) }, new))
+    /// With a few events left in the local log, those that come wait for them.
+    async fn may_go_straight(&mut self) -> bool {
+        if !*self.up.borrow_and_update() {
+            return false;
+        }
+        match self.local.waiting() {
+            0 => true,
+            few if few <= MAX_GROUP as u64 => {
+                tokio::time::timeout(CATCH_UP, self.local.forwarded()).await.is_ok()
+            }
+            _ => false,
+        }
+    }
+
+    /// Keeps on this host what is not `known` to be kept elsewhere.
+    async fn keep_locally(
+        &self,
+        group: &[NewEvent],
+        known: impl Fn(&NewEvent) -> Option<Appended>,
+    ) -> Vec<Outcome> {
+        let appends = group.iter().map(|event| {
+            let known = known(event);
+            async move {
+                match known {
+                    Some(appended) => Ok(appended),
+                    None => self.local.store.append(event.clone()).await,
+                }
+            }
         });
-        let tail = self.parts.latest.add(shard, new);
-        self.parts.seat.reach(shard, tail);
+        let outcomes = join_all(appends).await;
+        self.local.hurry.notify_one();
+        outcomes
     }
-}
-
-fn repeated(event: &NewEvent, kept: &Kept) -> Option<EventId> {
-    let (key, _) = event.unless_since?;
-    kept.repeated.get(&Uuid::from_bytes(key)).copied()
-}
-
-/// Who waits for a group. An event whose like is in the group too is not written: it is what becomes of that one.
-struct Group {
-    answers: Vec<Waits>,
-}
-
-/// Who waits for the event at `of`.
-struct Waits {
-    of: usize,
-    repeats: Option<Waiting>,
-    answer: Option<(oneshot::Sender<Result<Appended, StoreError>>, OwnedSemaphorePermit)>,
-}
-
-impl Group {
-    /// The events to be written, and who waits for them. What has the key of another, but came after that one's time,
-    /// is for another group.
-    fn of(group: Vec<Waiting>, again: &mut VecDeque<Waiting>) -> (Vec<NewEvent>, Self) {
-        let mut events: Vec<NewEvent> = Vec::with_capacity(group.len());
-        let mut answers = Vec::with_capacity(group.len());
-        let mut known = HashMap::<DuplicateKey, usize>::new();
-        let mut later = VecDeque::new();
-        for waiting in group {
-            if let Some((key, since)) = waiting.event.unless_since {
-                match known.entry(key) {
-                    Entry::Occupied(first) if events[*first.get()].received_at >= since => {
-                        answers.push(Waits { of: *first.get(), repeats: Some(waiting), answer: None });
-                        continue;
-                    }
-                    Entry::Occupied(_) => {
-                        later.push_back(waiting);
-                        continue;
-                    }
-                    Entry::Vacant(place) => _ = place.insert(events.len()),
-                }
-            }
-            let Waiting { event, answer, _permit } = waiting;
-            answers.push(Waits { of: events.len(), repeats: None, answer: Some((answer, _permit)) });
-            events.push(event);
-        }
-        later.append(again);
-        *again = later;
-        (events, Self { answers })
-    }
-
-    /// Tells everybody. What repeats an event that was refused itself is asked for again.
-    fn answer(
-        self,
-        events: &[NewEvent],
-        kept: Result<(ShardId, Kept), StoreError>,
-        again: &mut VecDeque<Waiting>,
-    ) {
-        let outcomes = kept.map(|(shard, kept)| outcomes(shard, events, &kept));
-        for Waits { of, repeats, answer } in self.answers {
-            let outcome = outcomes.as_ref().map(|outcomes| outcomes[of]).map_err(StoreError::clone);
-            match (repeats, answer, outcome) {
-                (Some(waiting), _, Ok(Appended::Duplicate(_))) => again.push_back(waiting),
-                (Some(waiting), _, Ok(Appended::Kept(_))) => {
-                    waiting.answer.send(Ok(Appended::Duplicate(events[of].id))).ok();
-                }
-                (Some(waiting), _, Err(error)) => _ = waiting.answer.send(Err(error)),
-                (None, Some((answer, _permit)), outcome) => _ = answer.send(outcome),
-                (None, None, _) => {}
-            }
-        }
-    }
-}
-
-fn outcomes(shard: ShardId, events: &[NewEvent], kept: &Kept) -> Vec<Appended> {
-    let mut seq = kept.first;
-    let outcome = |event: &NewEvent| match repeated(event, kept) {
-        Some(id) => Appended::Duplicate(id),
-        None => {
-            let place = Place { shard, seq };
-            seq = seq.next();
-            Appended::Kept(place)
-        }
-    };
-    events.iter().map(outcome).collect()
 }
