@@ -10,6 +10,7 @@
 //! dispatcher, [`Query`] and [`Operate`] the operators, [`Once`] whoever sends what must not be sent twice.
 //! `suite.rs` holds what every store must satisfy.
 
+mod clock_watch;
 mod embedded;
 mod event;
 mod figures;

@@ -7,7 +7,7 @@
 //! ([`shared`]): following the log reads no table. Questions go to connections of their own ([`readers`],
 //! [`query`]). `sqlite3` can read the file while the gateway runs; [`schema`] says what is in it.
 
-mod clock_watch;
+mod clock;
 pub(super) mod events;
 mod expire;
 pub(super) mod ledger;

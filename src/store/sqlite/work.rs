@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::clock_watch::ClockWatch;
+use crate::store::clock_watch::ClockWatch;
 use super::events;
 use super::link::Classes;
 use super::once::{Concluding, Step};

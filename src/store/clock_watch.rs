@@ -5,13 +5,9 @@
 //! the clock right, or it was. While the process is down there is nothing to compare the clock with: after a
 //! start nothing is removed for as long as it seems to have been down, at most for a day.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-
-use super::schema::{progress, set_progress, unsigned};
-use super::work::Work;
-use crate::store::log::record::{nanos, time};
 
 /// A larger difference is a jump, not a clock that is kept in step.
 const JUMP: Duration = Duration::from_mins(5);
@@ -20,20 +16,20 @@ const HOLD: Duration = Duration::from_hours(24);
 
 /// Compares the clock with one that is never set.
 #[derive(Debug)]
-pub(super) struct ClockWatch {
-    last: Timestamp,
-    hold: Duration,
+pub(in crate::store) struct ClockWatch {
+    pub(in crate::store) last: Timestamp,
+    pub(in crate::store) hold: Duration,
     /// While it holds: what is dated until then may be younger than it looks.
-    doubted: Option<Timestamp>,
+    pub(in crate::store) doubted: Option<Timestamp>,
 }
 
 impl ClockWatch {
-    pub(super) fn new(now: Timestamp) -> Self {
+    pub(in crate::store) fn new(now: Timestamp) -> Self {
         Self { last: now, hold: Duration::ZERO, doubted: None }
     }
 
     /// Goes on after a start, where the clock was looked at `last` with `hold` left.
-    fn again(last: Timestamp, hold: Duration, now: Timestamp) -> Self {
+    pub(in crate::store) fn again(last: Timestamp, hold: Duration, now: Timestamp) -> Self {
         let away = now.duration_since(last);
         let held = match Duration::try_from(away) {
             Ok(away) if away > JUMP => away.min(HOLD),
@@ -53,7 +49,7 @@ impl ClockWatch {
     }
 
     /// Whether `now` is to be trusted, `passed` after it was asked last.
-    pub(super) fn trusts(&mut self, now: Timestamp, passed: Duration) -> bool {
+    pub(in crate::store) fn trusts(&mut self, now: Timestamp, passed: Duration) -> bool {
         let told = now.duration_since(self.last);
         let ahead = told - SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX);
         self.hold = self.hold.saturating_sub(passed);
@@ -70,45 +66,6 @@ impl ClockWatch {
             self.doubted = None;
         }
         self.hold.is_zero()
-    }
-}
-
-impl Work {
-    /// Compares the clock with how much time has passed; whether what is old by it may go.
-    pub(in crate::store) fn watch_clock(&mut self, now: Timestamp) -> bool {
-        let passed = self.clock_at.elapsed();
-        self.clock_at = Instant::now();
-        let trusted = self.clock.trusts(now, passed);
-        self.shared.doubt(self.clock.doubted);
-        trusted
-    }
-
-    /// Writes down how the clock stands, for the next start.
-    pub(in crate::store) fn keep_clock(&mut self) {
-        let (last, hold) = (nanos(self.clock.last), self.clock.hold.as_secs());
-        let kept = self.synchronous(false).and_then(|()| {
-            let transaction = self.connection.transaction()?;
-            set_progress(&transaction, "clock", unsigned(last))?;
-            set_progress(&transaction, "clock_hold", hold)?;
-            transaction.commit()
-        });
-        if let Err(error) = kept {
-            tracing::warn!(%error, "how the clock stands is written down later");
-        }
-    }
-
-    /// Compares the clock with how it stood when the process ended.
-    pub(in crate::store) fn find_clock(&mut self, now: Timestamp) -> rusqlite::Result<()> {
-        let hold = Duration::from_secs(progress(&self.connection, "clock_hold")?);
-        // An index that is new has nothing to compare with.
-        if let Some(last) = i64::try_from(progress(&self.connection, "clock")?).ok().filter(|last| *last > 0)
-        {
-            self.clock = ClockWatch::again(time(last), hold, now);
-            self.shared.doubt(self.clock.doubted);
-        }
-        self.clock_at = Instant::now();
-        self.keep_clock();
-        Ok(())
     }
 }
 
