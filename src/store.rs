@@ -255,6 +255,13 @@ pub trait TeamUrls: Send + Sync {
 
 /// Keeps what is known of batches.
 pub trait Ledger: Send + Sync {
+    /// The shards that the ledger of this process follows: where replicas share the store, all of them for one
+    /// replica, and none for the others.
+    fn ledger_shards(&self) -> watch::Receiver<Arc<[ShardId]>>;
+
+    /// What numbers and calls are digested with; always the same.
+    fn ledger_key(&self) -> Answer<'_, LedgerKey>;
+
     /// Where the ledger goes on in the shard.
     fn ledger(&self, shard: ShardId) -> Answer<'_, LedgerStart>;
 

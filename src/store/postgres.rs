@@ -9,7 +9,9 @@ mod database;
 mod events;
 mod group;
 mod keeper;
+mod ledger;
 mod local;
+mod once;
 mod partition;
 mod recent;
 mod room;
@@ -19,28 +21,33 @@ mod seat;
 #[path = "../../tests/support/postgres.rs"]
 mod server;
 mod straight;
+mod team_url;
 #[cfg(test)]
 mod tests;
+mod values;
 mod writer;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::rustls::ClientConfig;
 
 use self::database::Database;
 use self::keeper::{Keeper, give_up};
 use self::local::Local;
+use self::once::{Clock, Conclusions, Tickets};
 use self::partition::Partitions;
 use self::recent::Latest;
 use self::room::Room;
 use self::seat::Seat;
 use self::straight::Straight;
+use self::values::{plain, signed, unsigned};
 use self::writer::Writer;
 use super::embedded::EmbeddedStore;
 use super::figures::Commits;
-use super::{Intake, StoreError};
+use super::{Intake, ShardId, StoreError};
 
 /// Connections for what the others wait for: the seat and the writer.
 const VITAL: usize = 4;
@@ -76,6 +83,11 @@ pub struct PostgresStore {
     commits: Arc<Commits>,
     local: Arc<Local>,
     writer: Mutex<Option<Arc<Writer>>>,
+    conclusions: Conclusions,
+    tickets: Tickets,
+    clock: Arc<Clock>,
+    /// The shards that this replica's ledger follows.
+    ledger: Arc<watch::Sender<Arc<[ShardId]>>>,
     tasks: Mutex<Option<Tasks>>,
     retention: Duration,
 }
@@ -85,6 +97,8 @@ struct Tasks {
     writing: JoinHandle<()>,
     keeping: JoinHandle<()>,
     forwarding: JoinHandle<()>,
+    /// What else there is to do, none of which is waited for.
+    others: Vec<JoinHandle<()>>,
 }
 
 impl PostgresStore {
@@ -125,11 +139,19 @@ impl PostgresStore {
             return Err(why);
         }
         let (writer, writing) = Writer::new(Arc::clone(&straight), Arc::clone(&local));
+        let seat = || Arc::clone(&straight.seat);
+        let (conclusions, concluding) =
+            Conclusions::new(Arc::clone(&database), seat(), Arc::clone(&straight.room));
+        let (clock, ledger) = (Arc::new(Clock::new()), Arc::new(watch::Sender::new(Arc::from([]))));
+        let sweeping = once::sweep(Arc::clone(&database), Arc::clone(&clock));
+        let booking = ledger::keep(Arc::clone(&database), seat(), Arc::clone(&ledger));
         let handle = vital.handle();
+        let others = vec![handle.spawn(concluding), handle.spawn(sweeping), handle.spawn(booking)];
         let tasks = Tasks {
             writing: handle.spawn(writing),
             keeping: handle.spawn(keeper.run()),
             forwarding: handle.spawn(Arc::clone(&local).forward(Arc::clone(&straight))),
+            others,
         };
         Ok(Self {
             database,
@@ -141,6 +163,10 @@ impl PostgresStore {
             commits: Arc::clone(&straight.commits),
             local,
             writer: Mutex::new(Some(Arc::new(writer))),
+            conclusions,
+            tickets: Tickets::default(),
+            clock,
+            ledger,
             tasks: Mutex::new(Some(tasks)),
             retention: settings.retention,
         })
@@ -160,8 +186,30 @@ impl PostgresStore {
         }
     }
 
+    /// The seat's epoch, while PostgreSQL answers: who is not to wait asks for this first.
+    fn answering(&self) -> Result<i64, StoreError> {
+        if !*self.seat.up().borrow() {
+            return Err(StoreError::Unavailable("PostgreSQL does not answer".into()));
+        }
+        self.seat.epoch()
+    }
+
     fn writer(&self) -> Option<Arc<Writer>> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Renews its lease no more, as a process does that was stopped.
+    #[cfg(test)]
+    fn stand_still(&self) {
+        self.tasks.lock().unwrap().as_ref().unwrap().keeping.abort();
+    }
+
+    /// Does nothing more of itself, as a process that was killed.
+    #[cfg(test)]
+    fn kill(&self) {
+        let tasks = self.tasks.lock().unwrap();
+        let Tasks { writing, keeping, forwarding, others } = tasks.as_ref().unwrap();
+        [writing, keeping, forwarding].into_iter().chain(others).for_each(JoinHandle::abort);
     }
 
     /// Writes what waits, and gives the seat up. What is asked of it afterwards is refused.
@@ -169,6 +217,8 @@ impl PostgresStore {
         drop(self.writer.lock().unwrap_or_else(PoisonError::into_inner).take());
         let Some(tasks) = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         tasks.writing.await.ok();
+        self.conclusions.flush().await.ok();
+        tasks.others.iter().for_each(JoinHandle::abort);
         tasks.keeping.abort();
         tasks.forwarding.abort();
         if let Some(seated) = self.seat.last() {

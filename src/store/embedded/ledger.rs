@@ -1,12 +1,15 @@
 //! Batches: steps for the index's thread, questions for the readers.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use jiff::Timestamp;
+use tokio::sync::watch;
 
-use super::EmbeddedStore;
+use super::{EmbeddedStore, SHARD};
 use crate::store::sqlite::{ledger, told};
 use crate::store::{
-    Answer, BatchEntry, BatchRecord, Ledger, LedgerStart, Page, Sent, Seq, ShardId, Submission,
+    Answer, BatchEntry, BatchRecord, Ledger, LedgerKey, LedgerStart, Page, Sent, Seq, ShardId, Submission,
 };
 
 impl EmbeddedStore {
@@ -19,6 +22,14 @@ impl EmbeddedStore {
 }
 
 impl Ledger for EmbeddedStore {
+    fn ledger_shards(&self) -> watch::Receiver<Arc<[ShardId]>> {
+        self.shards.subscribe()
+    }
+
+    fn ledger_key(&self) -> Answer<'_, LedgerKey> {
+        Box::pin(async move { Ok(self.ledger(SHARD).await?.key) })
+    }
+
     fn ledger(&self, shard: ShardId) -> Answer<'_, LedgerStart> {
         let mut key = [0; 32];
         key[..16].copy_from_slice(uuid::Uuid::new_v4().as_bytes());

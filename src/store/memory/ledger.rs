@@ -1,15 +1,19 @@
 //! Batches.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use super::MemoryStore;
 use crate::store::{
     Answer, BatchEntry, BatchRecord, Ledger, LedgerKey, LedgerStart, Page, Sent, Seq, ShardId, StoreError,
     Submission, Unseen,
 };
+
+const KEY: LedgerKey = LedgerKey([7; 32]);
 
 /// What is kept of batches.
 #[derive(Debug, Default)]
@@ -70,8 +74,16 @@ impl MemoryStore {
 }
 
 impl Ledger for MemoryStore {
+    fn ledger_shards(&self) -> watch::Receiver<Arc<[ShardId]>> {
+        self.shards.subscribe()
+    }
+
+    fn ledger_key(&self) -> Answer<'_, LedgerKey> {
+        Self::answer(Ok(KEY))
+    }
+
     fn ledger(&self, _: ShardId) -> Answer<'_, LedgerStart> {
-        Self::answer(Ok(LedgerStart { next: self.kept().batches.next.max(Seq(1)), key: LedgerKey([7; 32]) }))
+        Self::answer(Ok(LedgerStart { next: self.kept().batches.next.max(Seq(1)), key: KEY }))
     }
 
     fn enter_batches(&self, _: ShardId, next: Seq, entries: Vec<BatchEntry>) -> Answer<'_, ()> {

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use tokio_postgres::{Error, Row, Transaction};
 
 use super::database::Database;
+use super::once;
 use super::partition::Partitions;
 use super::schema::{MEMBERS, Prepared, prepare};
 use super::seat::{LEASE, Seat, Seated, ShardRow};
@@ -234,6 +235,7 @@ async fn take_over(client: &mut Client, epoch: i64) -> Result<(Vec<i64>, Vec<i32
     transaction.execute("UPDATE replica SET fenced = true WHERE epoch = ANY($1)", &[&gone]).await?;
     let shards = "UPDATE shard SET holder = $1 WHERE holder = ANY($2) RETURNING id";
     let shards = transaction.query(shards, &[&epoch, &gone]).await?;
+    once::take_over(&transaction, &gone).await?;
     transaction.commit().await?;
     Ok((gone, shards.iter().map(|row| row.get(0)).collect()))
 }
@@ -241,8 +243,11 @@ async fn take_over(client: &mut Client, epoch: i64) -> Result<(Vec<i64>, Vec<i32
 /// Gives a seat up, so that others need not wait for its lease to end.
 pub(super) async fn give_up(client: &mut Client, epoch: i64) -> Result<(), Error> {
     let transaction = client.transaction().await?;
+    // Once it is locked, nothing that is written under it is on its way.
+    transaction.execute("SELECT 1 FROM replica WHERE epoch = $1 FOR UPDATE", &[&epoch]).await?;
     let own = "UPDATE replica SET fenced = true WHERE epoch = $1 AND NOT fenced";
     transaction.execute(own, &[&epoch]).await?;
+    once::take_over(&transaction, &[epoch]).await?;
     transaction.execute("UPDATE shard SET holder = NULL WHERE holder = $1", &[&epoch]).await?;
     transaction.commit().await
 }

@@ -27,7 +27,7 @@ use crate::store::{
 /// in a shard. `unseen` as in the embedded store: 1 unreadable, 2 no room.
 pub(super) const TABLES: &str = "
 CREATE TABLE ledger_book (
-  only boolean PRIMARY KEY DEFAULT true CHECK (only), key bytea NOT NULL, keeper bigint);
+  single boolean PRIMARY KEY DEFAULT true CHECK (single), key bytea NOT NULL, keeper bigint);
 INSERT INTO ledger_book (key) VALUES (uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));
 CREATE TABLE ledger (shard integer PRIMARY KEY, next bigint NOT NULL);
 CREATE TABLE batch (
@@ -80,7 +80,7 @@ DELETE FROM batch_sent USING entered WHERE batch = entered.id";
 
 const ENTER: &str = concat!(
     held!(),
-    ", kept AS (SELECT 1 FROM ledger_book JOIN held ON keeper = epoch FOR KEY SHARE OF ledger_book),
+    ", kept AS (SELECT 1 FROM ledger_book JOIN held ON keeper = epoch),
     moved AS (
       INSERT INTO ledger AS known (shard, next) SELECT $2::integer, $3::bigint FROM kept
       ON CONFLICT (shard) DO UPDATE SET next = excluded.next),
@@ -352,9 +352,7 @@ impl Ledger for PostgresStore {
 
     fn ledger_key(&self) -> Answer<'_, LedgerKey> {
         Box::pin(self.database.ask(|client| {
-            Box::pin(async move {
-                Ok(key(&client.query_one("SELECT key FROM ledger_book", &[]).await?, 0))
-            })
+            Box::pin(async move { Ok(key(&client.query_one("SELECT key FROM ledger_book", &[]).await?, 0)) })
         }))
     }
 

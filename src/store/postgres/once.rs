@@ -8,8 +8,8 @@
 mod claim;
 mod conclude;
 mod sweep;
-
-use std::sync::Arc;
+#[cfg(test)]
+mod tests;
 
 use deadpool_postgres::{Client, Transaction};
 use jiff::Timestamp;
@@ -24,7 +24,9 @@ use crate::store::{
 
 pub(super) use self::claim::Tickets;
 pub(super) use self::conclude::Conclusions;
-pub(super) use self::sweep::{Clock, forget_old, sweep};
+#[cfg(test)]
+pub(super) use self::sweep::forget_old;
+pub(super) use self::sweep::{Clock, sweep};
 
 /// States 0 under way, 1 done, 2 unknown. `ticket` names a claim to who made it, before its `id` is known there. What
 /// is remembered is counted as it comes and goes, in several rows for each app, so that claims need not wait for
@@ -98,9 +100,7 @@ async fn settle(client: &mut Client, id: RequestId, finding: Finding, at: i64) -
             let done = "UPDATE request SET state = 1, ended_at = $2 WHERE id = $1 AND state = 2";
             client.execute(done, &[&id.0, &at]).await
         }
-        Finding::NotSent => {
-            client.execute("DELETE FROM request WHERE id = $1 AND state = 2", &[&id.0]).await
-        }
+        Finding::NotSent => client.execute("DELETE FROM request WHERE id = $1 AND state = 2", &[&id.0]).await,
     }
 }
 

@@ -19,6 +19,10 @@ const LOCK: i64 = 0x0078_696e_7961_6f00;
 pub(super) const MEMBERS: i64 = LOCK + 1;
 /// Held by who makes or drops partitions.
 pub(super) const PARTITIONS: i64 = LOCK + 2;
+/// Held by who keeps a `team_url`: there is room for so many.
+pub(super) const TEAM_URLS: i64 = LOCK + 3;
+/// Held by who forgets what is too old to be remembered.
+pub(super) const SWEEP: i64 = LOCK + 4;
 
 /// Times are nanoseconds of the epoch; kinds 1 call_record, 2 intent_result, 3 inbound_query, 4 unknown;
 /// outcomes 0 failed, 1 delivered, 2 dead: as in the embedded store.
@@ -63,7 +67,13 @@ pub(super) async fn prepare(client: &mut Client) -> Result<Prepared, Error> {
     transaction.batch_execute("CREATE SCHEMA IF NOT EXISTS xinyao_gateway").await?;
     let known = "SELECT to_regclass('xinyao_gateway.schema_version') IS NOT NULL";
     if !transaction.query_one(known, &[]).await?.get::<_, bool>(0) {
-        for tables in [TABLES, super::events::TABLES] {
+        for tables in [
+            TABLES,
+            super::events::TABLES,
+            super::once::TABLES,
+            super::team_url::TABLES,
+            super::ledger::TABLES,
+        ] {
             transaction.batch_execute(tables).await?;
         }
         let made = "INSERT INTO schema_version (version, readable) VALUES ($1, $2)";

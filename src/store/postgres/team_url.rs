@@ -17,7 +17,8 @@ CREATE TABLE team_url (
 async fn all(client: &impl GenericClient) -> Result<Vec<TeamUrl>, Error> {
     let all = client.prepare_cached("SELECT app, url, since FROM team_url ORDER BY id").await?;
     let rows = client.query(&all, &[]).await?;
-    let one = |row: &tokio_postgres::Row| TeamUrl { app: row.get(0), url: row.get(1), since: time(row.get(2)) };
+    let one =
+        |row: &tokio_postgres::Row| TeamUrl { app: row.get(0), url: row.get(1), since: time(row.get(2)) };
     Ok(rows.iter().map(one).collect())
 }
 

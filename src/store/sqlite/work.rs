@@ -9,13 +9,13 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::store::clock_watch::ClockWatch;
 use super::events;
 use super::link::Classes;
 use super::once::{Concluding, Step};
 use super::schema::signed;
 use super::settle::{self, Changes};
 use super::shared::Shared;
+use crate::store::clock_watch::ClockWatch;
 use crate::store::{Fate, Seq, Settled, StoreError};
 
 /// What need not be durable at once is written together with what comes within this time.

@@ -38,7 +38,7 @@ macro_rules! claim {
               SELECT $2, $3::text, $4::text, $5::text, $6::bytea, $7::bytea, $8::text, 0, $9::bigint, held.epoch,
                 $10::bigint FROM held, counted
               WHERE NOT EXISTS (SELECT 1 FROM earlier) AND every < $11 AND own < $12 RETURNING id)
-            SELECT EXISTS (SELECT 1 FROM held), (SELECT id FROM taken), every, own, earlier.*
+            SELECT EXISTS (SELECT 1 FROM held), (SELECT id FROM taken), every, earlier.*
             FROM counted LEFT JOIN earlier ON true"
         )
     };
@@ -87,7 +87,6 @@ struct Said {
     held: bool,
     taken: Option<i64>,
     every: i64,
-    own: i64,
     earlier: Option<Earlier>,
 }
 
@@ -100,7 +99,8 @@ impl PostgresStore {
         self.conclusions.catch_up().await?;
         let (app, ticket) = (claim.app.clone(), self.tickets.next());
         let claiming = Claiming { claim, epoch, ticket, doubted: nanos(self.clock.doubted()) };
-        let said = self.database.ask(move |client| Box::pin(async move { claiming.make(client).await })).await;
+        let said =
+            self.database.ask(move |client| Box::pin(async move { claiming.make(client).await })).await;
         let said = said.inspect_err(|_| {
             // It may have been taken all the same, and nobody would ever conclude it.
             self.conclusions.undo(ticket);
@@ -111,12 +111,12 @@ impl PostgresStore {
         if let Some(earlier) = said.earlier {
             return Ok(Claimed::Blocked(Box::new(earlier)));
         }
-        said.taken.map(|id| Claimed::Taken(RequestId(id))).ok_or_else(|| no_room(said.every, &app))
+        said.taken.map(|id| Claimed::Taken(RequestId(id))).ok_or_else(|| no_room(&said, &app))
     }
 }
 
-fn no_room(every: i64, app: &str) -> StoreError {
-    StoreError::Full(if every >= signed(MAX_REQUESTS as u64) {
+fn no_room(said: &Said, app: &str) -> StoreError {
+    StoreError::Full(if said.every >= signed(MAX_REQUESTS as u64) {
         format!("{MAX_REQUESTS} requests are remembered already")
     } else {
         format!("{MAX_REQUESTS_OF_APP} requests of app {app} are remembered already")
@@ -135,7 +135,7 @@ impl Claiming {
         let (begun, locked, said, done) = join4(
             client.batch_execute(BEGIN),
             client.execute(&lock, &[&lock_on]),
-            self.ask(&**client, &claim),
+            self.ask(&***client, &claim),
             client.batch_execute("COMMIT"),
         )
         .await;
@@ -153,7 +153,7 @@ impl Claiming {
         transaction.execute(LOCK, &[&self.lock_on()]).await?;
         self.overrule(&transaction).await?;
         let claim = transaction.prepare_cached(self.statement()).await?;
-        let said = self.ask(&**transaction, &claim).await?;
+        let said = self.ask(&*transaction, &claim).await?;
         if said.taken.is_some() {
             transaction.commit().await?;
         } else {
@@ -227,18 +227,18 @@ impl Claiming {
 }
 
 fn said(row: &Row) -> Said {
-    let earlier = row.get::<_, Option<String>>(4).map(|request_id| Earlier {
+    let earlier = row.get::<_, Option<String>>(3).map(|request_id| Earlier {
         request_id,
-        begun_at: time(row.get(5)),
-        fingerprint: row.get::<_, Option<Vec<u8>>>(6).and_then(|bytes| bytes.try_into().ok()),
-        state: state(row.get(7)),
+        begun_at: time(row.get(4)),
+        fingerprint: row.get::<_, Option<Vec<u8>>>(5).and_then(|bytes| bytes.try_into().ok()),
+        state: state(row.get(6)),
         answer: answer(row),
     });
-    Said { held: row.get(0), taken: row.get(1), every: row.get(2), own: row.get(3), earlier }
+    Said { held: row.get(0), taken: row.get(1), every: row.get(2), earlier }
 }
 
 fn answer(row: &Row) -> Option<KeptAnswer> {
-    let status: Option<i32> = row.get(8);
+    let status: Option<i32> = row.get(7);
     let blob = |column| Bytes::from(row.get::<_, Option<Vec<u8>>>(column).unwrap_or_default());
-    Some(KeptAnswer { status: status?.try_into().ok()?, head: blob(9), body: blob(10) })
+    Some(KeptAnswer { status: status?.try_into().ok()?, head: blob(8), body: blob(9) })
 }

@@ -78,7 +78,8 @@ impl Conclusions {
         let (told, receiver) = mpsc::unbounded_channel();
         let behind = Arc::<AtomicBool>::default();
         let unwritten = VecDeque::new();
-        let writing = Writing { database, seat, room, told: receiver, unwritten, behind: Arc::clone(&behind) };
+        let writing =
+            Writing { database, seat, room, told: receiver, unwritten, behind: Arc::clone(&behind) };
         (Self { told, behind }, writing.run())
     }
 
@@ -91,7 +92,15 @@ impl Conclusions {
     /// # Errors
     /// It can't be.
     pub async fn catch_up(&self) -> Result<(), StoreError> {
-        if self.behind.load(Ordering::Acquire) { self.tell(What::Nothing).await } else { Ok(()) }
+        if self.behind.load(Ordering::Acquire) { self.flush().await } else { Ok(()) }
+    }
+
+    /// Waits until what was told before is written.
+    ///
+    /// # Errors
+    /// It can't be.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.tell(What::Nothing).await
     }
 
     fn tell(&self, what: What) -> Answer<'static, ()> {
@@ -157,7 +166,8 @@ impl Writing {
         self.room.check(0)?;
         let epoch = self.seat.epoch()?;
         let batch = Arrays::of(self.unwritten.iter().take(MAX_TOGETHER).map(|told| &told.what));
-        let held = self.database.ask(move |client| Box::pin(async move { batch.conclude(client, epoch).await }));
+        let held =
+            self.database.ask(move |client| Box::pin(async move { batch.conclude(client, epoch).await }));
         if !held.await? {
             return Err(self.seat.lost(epoch));
         }
