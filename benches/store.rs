@@ -81,6 +81,7 @@ fn settings(folder: &Path) -> Settings {
         path: folder.join("gateway.db"),
         retention: Duration::from_hours(7 * 24),
         max_size_bytes: 64 << 30,
+        cluster: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! `doctor`: whether the gateway can do its work from here; a line and a hint for each thing it needs.
 
 mod callbacks;
+mod cluster;
 mod next_step;
 mod store;
 
@@ -77,6 +78,11 @@ pub(super) async fn doctor(config: Config) -> Result<(), Failed> {
     }
     for finding in store::look(&config.store) {
         tell(&finding)?;
+    }
+    if let Some(cluster) = &config.store.cluster {
+        for finding in cluster::look(cluster).await {
+            tell(&finding)?;
+        }
     }
     for finding in certificate::look(&config) {
         tell(&finding)?;

@@ -55,6 +55,10 @@ fn store(written: &Store, report: &mut Report) -> store::Settings {
         path: written.path.0.clone(),
         retention: written.retention.0,
         max_size_bytes: written.max_size.0,
+        cluster: written
+            .postgres
+            .as_ref()
+            .map(|url| store::ClusterSettings { url: url.0.clone(), replica: replica.value.as_str().into() }),
     }
 }
 

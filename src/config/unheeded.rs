@@ -12,8 +12,7 @@ use super::written::File;
 /// Warns of what has no effect.
 pub(super) fn warn(file: &File, report: &mut Report) {
     let schema = schema();
-    let store = &file.store;
-    let set = [row("limits.shared", &file.limits.shared), row("store.postgres", &store.postgres)];
+    let set = [row("limits.shared", &file.limits.shared)];
     for (path, shown, place) in set {
         let default = path.split('.').fold(&schema, |at, key| {
             let inside = if at["items"].is_object() { &at["items"] } else { at };

@@ -17,6 +17,7 @@ mod tls;
 mod tests;
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::ClientConfig;
 
 pub use self::error::{ConnectError, EgressError, ProxyFailure, Stage};
 pub use self::source::compatible;
@@ -56,6 +58,15 @@ pub struct Connected {
     pub stream: Stream,
     /// What is to be spoken on it.
     pub protocol: Protocol,
+}
+
+/// What another protocol than HTTP is secured with: it believes the certificate authorities that [`Connector`] does.
+///
+/// # Errors
+/// `ca_file` can't be read.
+pub fn client_tls(ca_file: Option<&Path>) -> Result<ClientConfig, EgressError> {
+    let bundle = ca_file.map(roots::read).transpose()?;
+    tls::config(roots::load(ca_file.zip(bundle.as_deref()))?)
 }
 
 /// A version of HTTP.

@@ -13,6 +13,7 @@ mod ledger;
 mod local;
 mod once;
 mod partition;
+mod probe;
 mod recent;
 mod room;
 mod schema;
@@ -24,6 +25,7 @@ mod straight;
 mod team_url;
 #[cfg(test)]
 mod tests;
+mod url;
 mod values;
 mod writer;
 
@@ -39,15 +41,17 @@ use self::keeper::{Keeper, give_up};
 use self::local::Local;
 use self::once::{Clock, Conclusions, Tickets};
 use self::partition::Partitions;
+pub use self::probe::{Probed, probe};
 use self::recent::Latest;
 use self::room::Room;
 use self::seat::Seat;
 use self::straight::Straight;
+pub use self::url::{BadPostgresUrl, PostgresUrl};
 use self::values::{plain, signed, unsigned};
 use self::writer::Writer;
 use super::embedded::EmbeddedStore;
 use super::figures::Commits;
-use super::{Intake, ShardId, StoreError};
+use super::{ClusterSettings, Intake, Settings, ShardId, StoreError};
 
 /// Connections for what the others wait for: the seat and the writer.
 const VITAL: usize = 4;
@@ -55,21 +59,6 @@ const VITAL: usize = 4;
 const CONNECTIONS: usize = 8;
 /// How long a start waits for PostgreSQL.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
-
-/// Where the cluster's store is, and who this is.
-#[derive(Debug, Clone)]
-pub struct ClusterSettings {
-    /// Where PostgreSQL is, and as whom it is asked.
-    pub connect: tokio_postgres::Config,
-    /// How certificates are checked; `None`: no TLS.
-    pub tls: Option<ClientConfig>,
-    /// What the others know this process by.
-    pub replica: Arc<str>,
-    /// How long events are kept.
-    pub retention: Duration,
-    /// Most bytes in the database; past it, appends are refused.
-    pub max_size_bytes: u64,
-}
 
 /// The store of a cluster.
 #[derive(Debug)]
@@ -102,17 +91,21 @@ struct Tasks {
 }
 
 impl PostgresStore {
-    /// Opens the store with the embedded one of this host as its local log. Without an answer of PostgreSQL within a
+    /// Opens the store with the embedded one of this host as its local log; `tls` says which certificates are believed.
+    /// Without an answer of PostgreSQL within a
     /// moment, callbacks are taken in there until it answers.
     ///
     /// # Errors
     /// A thread can't be started; the local log can't be written, or is not free for it; PostgreSQL or its schema is
     /// of a version that this gateway can't work with.
-    pub async fn open(settings: &ClusterSettings, local: EmbeddedStore) -> Result<Self, StoreError> {
-        let database = |connections| {
-            let (connect, tls) = (settings.connect.clone(), settings.tls.clone());
-            Database::new(connect, tls, connections).map(Arc::new)
-        };
+    pub async fn open(
+        settings: &Settings,
+        cluster: &ClusterSettings,
+        tls: Option<ClientConfig>,
+        local: EmbeddedStore,
+    ) -> Result<Self, StoreError> {
+        let database =
+            |connections| Database::new(cluster.url.config.clone(), tls.clone(), connections).map(Arc::new);
         let local = Arc::new(Local::new(Arc::new(local)).await?);
         let (database, vital) = (database(CONNECTIONS)?, database(VITAL)?);
         let straight = Arc::new(Straight {
@@ -128,7 +121,7 @@ impl PostgresStore {
             Arc::clone(&vital),
             Arc::clone(&straight.seat),
             Arc::clone(&straight.partitions),
-            Arc::clone(&settings.replica),
+            Arc::clone(&cluster.replica),
         );
         if tokio::time::timeout(FIRST_LOOK, keeper.look()).await.is_err() {
             tracing::warn!(

@@ -57,6 +57,7 @@ fn settings(folder: &Path) -> Settings {
         path: folder.join("gateway.db"),
         retention: Duration::from_hours(7 * 24),
         max_size_bytes: 20 << 30,
+        cluster: None,
     }
 }
 

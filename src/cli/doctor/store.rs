@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     fn at(path: PathBuf, max_size_bytes: u64) -> Vec<Finding> {
-        look(&Settings { path, retention: Duration::from_secs(1), max_size_bytes })
+        look(&Settings { path, retention: Duration::from_secs(1), max_size_bytes, cluster: None })
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::pattern;
 use crate::config::read::{Bad, Scalar};
 use crate::config::secrets;
 use crate::net::{EgressProxy, EgressProxyKind, Origin, Scheme};
+use crate::store;
 use crate::telemetry::trace::otlp;
 
 /// The parts of a URL. No fragment: it never leaves the client.
@@ -219,8 +220,26 @@ macro_rules! service_url {
 service_url! {
     /// A Redis.
     RedisUrl, "the URL of a Redis", ["redis", "rediss"], "redis://host:6379, or rediss:// for TLS";
-    /// A PostgreSQL.
-    PostgresUrl, "the URL of a PostgreSQL", ["postgresql", "postgres"], "postgresql://user:password@host:5432/db";
+}
+
+/// A PostgreSQL.
+#[derive(Debug, Clone)]
+pub(in crate::config) struct PostgresUrl(pub(in crate::config) store::PostgresUrl);
+
+impl Scalar for PostgresUrl {
+    const NAME: &'static str = "the URL of a PostgreSQL";
+
+    fn parse(text: &str) -> Result<Self, Bad> {
+        text.parse().map(Self).map_err(|bad: store::BadPostgresUrl| Bad::new(bad.to_string(), bad.way_out))
+    }
+
+    fn shown(&self, text: &str) -> Json {
+        secrets::without_url_secrets(text.split('?').next().unwrap_or("")).into()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": pattern("(postgresql|postgres)://.+")})
+    }
 }
 
 /// Where an OpenTelemetry collector takes traces, path included.

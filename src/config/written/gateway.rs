@@ -9,9 +9,11 @@ record! {
         /// The embedded store's file, with a folder of segments beside it. In a cluster, the place where
         /// callbacks wait while the shared store is down. Relative to the working directory.
         path: FilePath = "data/gateway.db",
-        /// `postgresql://…`: the store that all replicas share. Has no effect yet.
+        /// `postgresql://user:password@host:5432/db`: the store that all replicas share, PostgreSQL 13 or newer.
+        /// `?sslmode=verify-full` insists on TLS, `&sslrootcert=FILE` names authorities besides the system's. Empty:
+        /// this process has its store to itself.
         postgres: Option<PostgresUrl> = "",
-        /// This replica's name in the cluster. Has no effect yet.
+        /// This replica's name in the cluster, unique in it.
         replica: String = "${HOSTNAME:-gateway}",
         /// How long events are kept. Dead letters are kept 30 days.
         retention: Timeout = "7d",

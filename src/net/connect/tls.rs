@@ -19,13 +19,14 @@ use crate::net::Http2;
 const HTTP_2: &[u8] = b"h2";
 const HTTP_1: &[u8] = b"http/1.1";
 
-pub(super) fn connector(roots: RootCertStore, http2: Http2) -> Result<TlsConnector, EgressError> {
+pub(super) fn config(roots: RootCertStore) -> Result<ClientConfig, EgressError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(EgressError::Tls)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Ok(config.map_err(EgressError::Tls)?.with_root_certificates(roots).with_no_client_auth())
+}
+
+pub(super) fn connector(roots: RootCertStore, http2: Http2) -> Result<TlsConnector, EgressError> {
+    let mut config = config(roots)?;
     config.alpn_protocols = match http2 {
         Http2::Auto => vec![HTTP_2.to_vec(), HTTP_1.to_vec()],
         Http2::Never => vec![HTTP_1.to_vec()],

@@ -94,6 +94,7 @@ impl Embedded {
             path: self.folder.path().join("gateway.db"),
             retention: Duration::from_hours(7 * 24),
             max_size_bytes: 1 << 30,
+            cluster: None,
         }
     }
 
@@ -182,6 +183,7 @@ async fn max_size_is_the_end_of_room() {
         path: folder.path().join("gateway.db"),
         retention: Duration::from_hours(1),
         max_size_bytes: 1 << 20,
+        cluster: None,
     };
     let store: Arc<dyn Store> = Arc::new(open(&settings).unwrap().0);
     let large = || crate::store::NewEvent { body: vec![0; 100_000].into(), ..suite::event(1) };

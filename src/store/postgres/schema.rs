@@ -11,7 +11,7 @@ pub(super) const VERSION: i32 = 1;
 const READABLE: i32 = 1;
 
 /// The oldest PostgreSQL that it works with.
-const OLDEST: i32 = 130_000;
+pub(super) const OLDEST: i32 = 130_000;
 
 /// One at a time makes tables.
 const LOCK: i64 = 0x0078_696e_7961_6f00;

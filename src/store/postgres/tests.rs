@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::server::Postgres;
 use super::*;
 use crate::store::suite::{event, place, seqs};
-use crate::store::{Appended, EventId, Intake, Log, NewEvent, Place, Seq, Settings, ShardId};
+use crate::store::{Appended, EventId, Intake, Log, NewEvent, Place, Seq, ShardId};
 
 /// A database, and the replicas that tests open on it.
 pub(super) struct Cluster {
@@ -18,25 +18,24 @@ impl Cluster {
         Self { server: Postgres::start(), folder: tempfile::tempdir().unwrap() }
     }
 
-    pub fn settings(&self, replica: &str) -> ClusterSettings {
-        ClusterSettings {
-            connect: self.server.url().parse().unwrap(),
-            tls: None,
-            replica: replica.into(),
+    pub fn settings(&self, replica: &str) -> Settings {
+        let url = self.server.url().parse().unwrap();
+        Settings {
+            path: self.folder.path().join(format!("{replica}.db")),
             retention: Duration::from_hours(7 * 24),
             max_size_bytes: 1 << 30,
+            cluster: Some(ClusterSettings { url, replica: replica.into() }),
         }
     }
 
-    /// The local log of a replica.
-    pub fn local(&self, replica: &str) -> EmbeddedStore {
-        let path = self.folder.path().join(format!("{replica}.db"));
-        let settings = Settings { path, retention: Duration::from_hours(7 * 24), max_size_bytes: 1 << 30 };
-        crate::store::open(&settings).unwrap().0
+    pub async fn replica(&self, name: &str) -> PostgresStore {
+        self.open(name).await.unwrap()
     }
 
-    pub async fn replica(&self, name: &str) -> PostgresStore {
-        PostgresStore::open(&self.settings(name), self.local(name)).await.unwrap()
+    pub async fn open(&self, name: &str) -> Result<PostgresStore, StoreError> {
+        let settings = self.settings(name);
+        let local = crate::store::open(&settings)?.0;
+        PostgresStore::open(&settings, settings.cluster.as_ref().unwrap(), None, local).await
     }
 }
 
