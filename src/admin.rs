@@ -181,6 +181,9 @@ async fn status(State(views): State<Arc<Views>>) -> Json<Value> {
             // The rest is all the more wanted while the store is in trouble.
             Err(error) => status["store"] = json!({ "error": error.to_string() }),
         }
+        if let Some(cluster) = operations.cluster().await {
+            status["cluster"] = cluster;
+        }
     }
     Json(status)
 }

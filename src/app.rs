@@ -2,6 +2,7 @@
 
 mod admin;
 mod certificates;
+mod cluster;
 mod figures;
 mod history;
 mod hub;
@@ -65,8 +66,8 @@ pub struct Gateway {
     traces: Option<Traces>,
     admin: JoinHandle<()>,
     reloads: Arc<Reloads>,
-    /// Looks after the file, and after credentials that are to take over.
-    watching: [JoinHandle<()>; 2],
+    /// Looks after the file, after credentials that are to take over, and after what other replicas do.
+    watching: [JoinHandle<()>; 4],
     /// For the next process.
     sockets: Sockets,
     desk: Option<Desk>,
@@ -136,7 +137,7 @@ impl Gateway {
         let rooms = Rooms {
             once: Arc::clone(&store.store) as _,
             ledger: Arc::clone(&store.store) as _,
-            ledger_key: ledger::key(&*store.store).await?,
+            ledger_key: ledger::key(&store.store).await,
             team_urls: addresses.replacing(&config.hub),
             tracer: tracer.clone(),
         };
@@ -172,7 +173,7 @@ impl Gateway {
             proxy: Arc::clone(&proxy),
             hub: hub.metrics.clone(),
             dispatch: Arc::clone(&hub.dispatch),
-            addresses,
+            addresses: Arc::clone(&addresses),
             store: Arc::clone(&store.store),
             store_path: store.path(),
             commits: store.metrics(),
@@ -188,6 +189,12 @@ impl Gateway {
         let watching = [
             tokio::spawn(reload::watch(Arc::clone(&reloads))),
             tokio::spawn(rotation::rotate(Arc::clone(&reloads))),
+            tokio::spawn(addresses.follow()),
+            tokio::spawn(cluster::tell(
+                Arc::clone(&store.store),
+                Arc::clone(&proxy),
+                [proxy_address, callbacks_address, admin_address],
+            )),
         ];
         let workers = Workers::start(sockets.proxy, certificates.proxy.as_ref(), &proxy, &listen, &draining)?;
         Ok(Self {

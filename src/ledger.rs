@@ -22,7 +22,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use self::book::Book;
 use self::told::Told;
-use crate::store::{Event, LedgerKey, LedgerStart, Seq, ShardId, Store, StoreError};
+use crate::store::{BatchEntry, Event, LedgerKey, LedgerStart, Seq, ShardId, Store, StoreError};
 use crate::xinyao::callback::Kind;
 
 pub use self::missing::missing;
@@ -70,25 +70,29 @@ impl Collector for Metrics {
     }
 }
 
-/// Follows the log of every shard; does not end.
+/// Follows the log of the shards that are this process's to follow; does not end.
 pub async fn follow(store: Arc<dyn Store>, figures: Arc<Figures>) {
-    let mut shards = BTreeMap::<ShardId, Shard>::new();
+    let mut shards = store.ledger_shards();
+    let mut desk = Desk::new();
     let mut refreshed = None::<tokio::time::Instant>;
     loop {
         if refreshed.is_none_or(|at| at.elapsed() >= REFRESH) {
             refresh(&*store, &figures).await;
             refreshed = Some(tokio::time::Instant::now());
         }
-        let here: BTreeSet<ShardId> = store.shards().borrow().iter().copied().collect();
-        shards.retain(|id, _| here.contains(id));
+        // Another process may have kept the ledger meanwhile.
+        if shards.has_changed().unwrap_or(false) {
+            desk = Desk::new();
+        }
+        let here = Arc::clone(&shards.borrow_and_update());
         let mut more = false;
-        for id in here {
-            match step(&*store, &mut shards, id).await {
+        for id in &*here {
+            match step(&*store, &mut desk, *id).await {
                 Ok(left) => more |= left,
                 Err(error) => {
                     tracing::warn!(%error, "the ledger of batches is kept later");
                     // What is at hand may be ahead of what is written.
-                    shards.remove(&id);
+                    desk = Desk::new();
                     tokio::time::sleep(PAUSE).await;
                 }
             }
@@ -108,59 +112,73 @@ async fn refresh(store: &dyn Store, figures: &Figures) {
 }
 
 /// Takes a part of the shard in. Whether there is more.
-async fn step(
-    store: &dyn Store,
-    shards: &mut BTreeMap<ShardId, Shard>,
-    id: ShardId,
-) -> Result<bool, StoreError> {
-    let tail = *store.tail(id).borrow();
-    let shard = match shards.remove(&id) {
+async fn step(store: &dyn Store, desk: &mut Desk, id: ShardId) -> Result<bool, StoreError> {
+    let begun = desk.shards.remove(&id);
+    let mut shard = match begun {
         Some(shard) => shard,
-        None => Shard::begin(store.ledger(id).await?, tail),
+        None => Shard::begin(store.ledger(id).await?, *store.tail(id).borrow()),
     };
-    let shard = shards.entry(id).or_insert(shard);
-    if shard.next >= tail {
-        return Ok(false);
+    let tail = *store.tail(id).borrow();
+    if shard.next < tail {
+        let run = store.read(id, shard.next, MAX_EVENTS, MAX_BYTES).await?;
+        let touched = desk.books.take_in(store, &run.events, &shard.key).await?;
+        shard.next = run.next;
+        if !touched.is_empty() || shard.next.0 - shard.written.0 >= MAX_UNWRITTEN {
+            store.enter_batches(id, shard.next, desk.books.entries(&touched)).await?;
+            shard.written = shard.next;
+        }
+        desk.books.let_go();
     }
-    let run = store.read(id, shard.next, MAX_EVENTS, MAX_BYTES).await?;
-    let touched = shard.take_in(store, &run.events).await?;
-    shard.next = run.next;
-    if !touched.is_empty() || shard.next.0 - shard.written.0 >= MAX_UNWRITTEN {
-        let entries =
-            touched.iter().filter_map(|name| shard.books.get_mut(name).map(|book| book.entry(name)));
-        store.enter_batches(id, shard.next, entries.collect()).await?;
-        shard.written = shard.next;
-    }
-    shard.let_go();
-    Ok(shard.next < tail)
+    let more = shard.next < tail;
+    desk.shards.insert(id, shard);
+    Ok(more)
 }
 
 /// App and `call_sn`.
 type Name = (Arc<str>, String);
 
-/// How far the ledger has come in a shard, and the batches at hand.
+/// How far the ledger has come, and what is at hand.
+struct Desk {
+    shards: BTreeMap<ShardId, Shard>,
+    books: Books,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let books = Books { books: BTreeMap::new(), steps: 0, max_at_hand: MAX_AT_HAND };
+        Self { shards: BTreeMap::new(), books }
+    }
+}
+
+/// How far the ledger has come in a shard.
 struct Shard {
     next: Seq,
     written: Seq,
     key: LedgerKey,
-    books: BTreeMap<Name, Book>,
-    steps: u64,
-    max_at_hand: usize,
 }
 
 impl Shard {
     fn begin(start: LedgerStart, tail: Seq) -> Self {
         // A log that was lost begins anew.
         let next = if start.next > tail { Seq(1) } else { start.next };
-        let books = BTreeMap::new();
-        Self { next, written: next, key: start.key, books, steps: 0, max_at_hand: MAX_AT_HAND }
+        Self { next, written: next, key: start.key }
     }
+}
 
+/// The batches at hand. The calls of one may stand in any shard.
+struct Books {
+    books: BTreeMap<Name, Book>,
+    steps: u64,
+    max_at_hand: usize,
+}
+
+impl Books {
     /// Books what events tell; which batches that concerns.
     async fn take_in(
         &mut self,
         store: &dyn Store,
         events: &[Arc<Event>],
+        key: &LedgerKey,
     ) -> Result<BTreeSet<Name>, StoreError> {
         self.steps += 1;
         let mut touched = BTreeSet::new();
@@ -173,12 +191,16 @@ impl Shard {
                 self.books.insert(name.clone(), Book::read(&parts));
             }
             if let Some(book) = self.books.get_mut(&name) {
-                book.enter(&told, event, &self.key);
+                book.enter(&told, event, key);
                 book.touched = self.steps;
             }
             touched.insert(name);
         }
         Ok(touched)
+    }
+
+    fn entries(&mut self, touched: &BTreeSet<Name>) -> Vec<BatchEntry> {
+        touched.iter().filter_map(|name| self.books.get_mut(name).map(|book| book.entry(name))).collect()
     }
 
     /// Lets go of the batches that were not heard of for the longest, until half of the room is free: not at

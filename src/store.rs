@@ -11,6 +11,7 @@
 //! `suite.rs` holds what every store must satisfy.
 
 mod clock_watch;
+mod cluster;
 mod embedded;
 mod event;
 mod figures;
@@ -35,6 +36,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+pub use self::cluster::{About, Replica};
 pub use self::embedded::{EmbeddedStore, open, open_locked};
 pub use self::event::{
     Appended, Attempt, Batch, DeadLetter, Delivery, DeliveryState, DuplicateKey, Event, EventDetail,
@@ -77,9 +79,9 @@ impl StoreError {
 }
 
 /// All that a store does.
-pub trait Store: Intake + Log + Progress + Query + Operate + Once + TeamUrls + Ledger {}
+pub trait Store: Intake + Log + Progress + Query + Operate + Once + TeamUrls + Ledger + Cluster {}
 
-impl<T: Intake + Log + Progress + Query + Operate + Once + TeamUrls + Ledger> Store for T {}
+impl<T: Intake + Log + Progress + Query + Operate + Once + TeamUrls + Ledger + Cluster> Store for T {}
 
 /// What a store answers, a moment later.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -293,4 +295,20 @@ pub trait Ledger: Send + Sync {
 
     /// How many lack numbers, and were not heard of since `before`.
     fn quiet_batches(&self, before: Timestamp) -> Answer<'_, u64>;
+}
+
+/// Tells of the replicas that share the store; nothing, where one process has it for itself.
+pub trait Cluster: Send + Sync {
+    /// What the others know this process by; `None`: there are no others.
+    fn replica(&self) -> Option<Arc<str>> {
+        None
+    }
+
+    /// All that hold a seat, in the order in which they took it; at most 1000.
+    fn replicas(&self) -> Answer<'_, Vec<Replica>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    /// What the others are to know of this process from now on.
+    fn tell_about(&self, _: About) {}
 }

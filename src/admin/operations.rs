@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use super::Problem;
 use crate::store::{
-    Answer, BatchRecord, Ledger, Missing, Once, Operate, Query, StoreError, SubscriberFigures, Unseen,
+    Answer, BatchRecord, Cluster, Ledger, Missing, Once, Operate, Query, Replica, StoreError,
+    SubscriberFigures, Unseen,
 };
 use crate::xinyao::callback::Kind;
 
@@ -27,6 +28,8 @@ pub struct Operations {
     pub once: Arc<dyn Once>,
     /// Tells of batches.
     pub ledger: Arc<dyn Ledger>,
+    /// Tells of replicas.
+    pub cluster: Arc<dyn Cluster>,
     /// Tells which numbers of a batch lack a call record.
     pub missing: Arc<FindMissing>,
     /// A batch that lacks numbers is quiet when nothing was heard of it for so long.
@@ -118,6 +121,15 @@ impl Operations {
         wanted.map(|(.., events)| events).sum::<u64>() + figures.retrying + figures.replaying
     }
 
+    /// The replicas that share the store, if any do.
+    pub(super) async fn cluster(&self) -> Option<Value> {
+        let name = self.cluster.replica()?;
+        Some(match self.cluster.replicas().await {
+            Ok(all) => json!({ "replica": &*name, "replicas": all.iter().map(replica).collect::<Vec<_>>() }),
+            Err(error) => json!({ "replica": &*name, "replicas": [], "error": error.to_string() }),
+        })
+    }
+
     /// What all subscribers together have yet to get, and how full the store is.
     pub(super) async fn totals(&self) -> Result<(Value, Value), StoreError> {
         let (figures, (size_bytes, max_size_bytes)) = (self.query.figures().await?, self.query.size().await?);
@@ -132,4 +144,23 @@ impl Operations {
         });
         Ok((backlog, json!({ "size_bytes": size_bytes, "max_size_bytes": max_size_bytes })))
     }
+}
+
+fn replica(one: &Replica) -> Value {
+    let about = &one.about;
+    json!({
+        "name": one.name,
+        "epoch": one.epoch,
+        "version": about.version,
+        "started_at": one.started_at.to_string(),
+        "silent_for_ms": u64::try_from(one.silent_for.as_millis()).unwrap_or(u64::MAX),
+        "shards": one.shards.iter().map(|shard| shard.0).collect::<Vec<_>>(),
+        "keeps_ledger": one.keeps_ledger,
+        "proxy": about.proxy,
+        "callbacks": about.callbacks,
+        "admin": about.admin,
+        "source_ips": about.source_ips,
+        "in_flight": about.in_flight,
+        "waiting_events": about.waiting_events,
+    })
 }

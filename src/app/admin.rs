@@ -123,6 +123,7 @@ fn views(parts: Parts, figures: &Arc<Figures>, history: Arc<History>) -> Views {
         operate: Arc::clone(&store) as _,
         once: Arc::clone(&store) as _,
         ledger: Arc::clone(&store) as _,
+        cluster: Arc::clone(&store) as _,
         missing: super::ledger::find_missing(&store),
         quiet_after: ledger::QUIET_AFTER,
         subscribers: Arc::new(Served { dispatch: parts.dispatch, addresses: parts.addresses }),

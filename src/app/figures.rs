@@ -28,6 +28,8 @@ pub(super) struct Figures {
     size_bytes: AtomicU64,
     max_size_bytes: AtomicU64,
     unknown_requests: AtomicU64,
+    /// Replicas that share the store; 0: none does.
+    replicas: AtomicU64,
     /// Where the store is; one that somebody gave is nowhere.
     path: Option<PathBuf>,
 }
@@ -64,6 +66,9 @@ impl Figures {
         self.max_size_bytes.store(max_size_bytes, Ordering::Relaxed);
         let unknown = store.requests(Some(RequestState::Unknown), MANY, None).await?;
         self.unknown_requests.store(unknown.rows.len() as u64, Ordering::Relaxed);
+        if store.replica().is_some() {
+            self.replicas.store(store.replicas().await?.len() as u64, Ordering::Relaxed);
+        }
         Ok(())
     }
 }
@@ -93,7 +98,7 @@ impl Collector for Metrics {
             let gauge = ConstGauge::new(free_bytes);
             gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
-        let Figures { size_bytes, max_size_bytes, unknown_requests, path: _ } = &*self.figures;
+        let Figures { size_bytes, max_size_bytes, unknown_requests, replicas, path: _ } = &*self.figures;
         let gauges = [
             ("xinyao_store_size_bytes", "What the store takes on disk", size_bytes),
             ("xinyao_store_max_size_bytes", "What it may take, store.max_size", max_size_bytes),
@@ -101,6 +106,13 @@ impl Collector for Metrics {
         ];
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value.load(Ordering::Relaxed));
+            gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
+        let replicas = replicas.load(Ordering::Relaxed);
+        if replicas > 0 {
+            let (name, help) =
+                ("xinyao_cluster_replicas", "Replicas that share the store, this one included");
+            let gauge = ConstGauge::new(replicas);
             gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The ledger's thread: it reads every event, and neither callbacks nor requests wait for it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::oneshot;
@@ -8,6 +9,9 @@ use tokio::sync::oneshot;
 use crate::admin::FindMissing;
 use crate::ledger::{self, Figures};
 use crate::store::{LedgerKey, Store};
+
+/// How often the store is asked that does not answer.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The thread; it ends with this.
 #[derive(Debug)]
@@ -17,10 +21,26 @@ pub(super) struct Ledger {
     _cut: oneshot::Sender<()>,
 }
 
-/// What the store digests numbers with.
-pub(super) async fn key(store: &dyn Store) -> anyhow::Result<LedgerKey> {
-    let shard = store.shards().borrow().first().copied().context("the store has no shard")?;
-    Ok(store.ledger(shard).await?.key)
+/// What the store digests numbers with; empty until it has told.
+pub(super) async fn key(store: &Arc<dyn Store>) -> Arc<OnceLock<LedgerKey>> {
+    let key = Arc::new(OnceLock::new());
+    if !ask(&**store, &key).await {
+        let (store, key) = (Arc::clone(store), Arc::clone(&key));
+        tokio::spawn(async move {
+            while !ask(&*store, &key).await {
+                tokio::time::sleep(AGAIN).await;
+            }
+        });
+    }
+    key
+}
+
+async fn ask(store: &dyn Store, key: &OnceLock<LedgerKey>) -> bool {
+    match store.ledger_key().await {
+        Ok(told) => _ = key.set(told),
+        Err(error) => tracing::debug!(%error, "numbers of uploads are not collected yet"),
+    }
+    key.get().is_some()
 }
 
 /// Finds missing numbers of batches in `store`.

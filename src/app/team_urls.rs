@@ -20,6 +20,11 @@ use crate::store::{Store, StoreError, TeamUrl, too_many};
 /// How long finding an address's host, or keeping it, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How far the clocks of replicas may be apart.
+const SKEW: Duration = Duration::from_secs(10);
+/// How often the store is asked that does not answer.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// The addresses, and what stands for them.
 pub(super) struct Addresses {
     configured: ArcSwap<Configured>,
@@ -28,6 +33,9 @@ pub(super) struct Addresses {
     /// By app.
     originals: ArcSwap<BTreeMap<String, Arc<Originals>>>,
     dispatch: OnceLock<Arc<Dispatch>>,
+    /// Held while one is kept or forgotten, or the store is asked for all: what it says is then no older than what
+    /// is known.
+    order: tokio::sync::Mutex<()>,
     /// Held while the dispatcher is told, so that it is told of the newest last.
     telling: Mutex<()>,
 }
@@ -60,12 +68,17 @@ impl Addresses {
     /// Those that the store knows.
     pub(super) async fn known(hub: &Settings, store: &Arc<dyn Store>) -> anyhow::Result<Arc<Self>> {
         let guarded = Client::within(hub.team_urls.networks.clone())?;
+        let known = store.team_urls().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the team_urls of tasks are served once the store has told them");
+            Vec::new()
+        });
         let addresses = Self {
             configured: ArcSwap::from_pointee(Configured::new(hub, guarded)),
-            known: Mutex::new(store.team_urls().await?),
+            known: Mutex::new(known),
             store: Arc::clone(store),
             originals: ArcSwap::default(),
             dispatch: OnceLock::new(),
+            order: tokio::sync::Mutex::default(),
             telling: Mutex::default(),
         };
         addresses.list();
@@ -146,7 +159,13 @@ impl Addresses {
                  the gateway's operator let one go: POST /api/v1/subscribers/team-url-.../purge"
             )));
         }
-        let new = TeamUrl { app: app.to_owned(), url: url.to_owned(), since: Timestamp::now() };
+        let Ok(order) = tokio::time::timeout(PATIENCE, self.order.lock()).await else {
+            return Err(Refusal::Unremembered);
+        };
+        // What names it comes later; but it may come in where the clock is behind this host's.
+        let skew = self.store.replica().map_or(Duration::ZERO, |_| SKEW);
+        let since = Timestamp::now().saturating_sub(skew).unwrap_or(Timestamp::MIN);
+        let new = TeamUrl { app: app.to_owned(), url: url.to_owned(), since };
         let keeping = tokio::time::timeout(PATIENCE, self.store.keep_team_url(new.clone())).await;
         match keeping {
             Ok(Ok(())) => {}
@@ -162,6 +181,7 @@ impl Addresses {
                 known.push(new);
             }
         }
+        drop(order);
         self.list();
         self.tell().map_err(|error| {
             tracing::error!(%error, app, "a team_url can't be served");
@@ -174,13 +194,44 @@ impl Addresses {
         let is_it = |known: &TeamUrl| team_url::label(&known.app, &known.url) == subscriber;
         let found = self.held().iter().find(|known| is_it(known)).cloned();
         let Some(TeamUrl { app, url, .. }) = found else { return Ok(false) };
+        let order = self.order.lock().await;
         self.store.forget_team_url(app, url).await?;
         self.held().retain(|known| !is_it(known));
+        drop(order);
         self.list();
         if let Err(error) = self.tell() {
             tracing::error!(%error, subscriber, "the subscribers that are left can't be served");
         }
         Ok(true)
+    }
+
+    /// Takes up what other replicas register and forget; does not end while the store is open.
+    pub(super) async fn follow(self: Arc<Self>) {
+        let mut changes = self.store.changes();
+        loop {
+            changes.borrow_and_update();
+            if let Err(error) = self.look().await {
+                tracing::debug!(%error, "the team_urls that others registered are looked at later");
+                tokio::time::sleep(AGAIN).await;
+            } else if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<(), StoreError> {
+        let order = self.order.lock().await;
+        let all = self.store.team_urls().await?;
+        let before = std::mem::replace(&mut *self.held(), all.clone());
+        drop(order);
+        if before == all {
+            return Ok(());
+        }
+        self.list();
+        if let Err(error) = self.tell() {
+            tracing::error!(%error, "the team_urls that others registered can't be served");
+        }
+        Ok(())
     }
 
     /// Tells the dispatcher of all subscribers.

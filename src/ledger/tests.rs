@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::*;
-use crate::store::{BatchEntry, BatchRecord, EventId, Ledger, MemoryStore, NewEvent, Start, Submission};
+use crate::store::{BatchRecord, EventId, Ledger, MemoryStore, NewEvent, Start, Submission};
 use crate::store::{Intake, Progress};
 
 async fn append(store: &MemoryStore, app: &str, kind: Kind, body: Value) {
@@ -27,8 +27,8 @@ fn record(calls: Value) -> Value {
 }
 
 /// What the ledger says of batch `b` once it has taken in what there is.
-async fn booked(store: &Arc<MemoryStore>, shards: &mut BTreeMap<ShardId, Shard>) -> BatchRecord {
-    while step(&**store, shards, ShardId(0)).await.unwrap() {}
+async fn booked(store: &Arc<MemoryStore>, desk: &mut Desk) -> BatchRecord {
+    while step(&**store, desk, ShardId(0)).await.unwrap() {}
     store.batch("b").await.unwrap().unwrap()
 }
 
@@ -63,10 +63,10 @@ async fn a_batch_adds_up_however_often_it_is_told() {
         { "num": "13900139000", "degree_name": "B类" }, { "num": "13900139000", "degree_name": "A类" },
         { "degree_name": "C类" },
     ] });
-    let mut shards = BTreeMap::new();
+    let mut desk = Desk::new();
     for _ in 0..3 {
         append(&store, "crm", Kind::CallRecord, first.clone()).await;
-        booked(&store, &mut shards).await;
+        booked(&store, &mut desk).await;
         append(&store, "crm", Kind::CallRecord, recall.clone()).await;
         append(&store, "crm", Kind::CallRecord, odd.clone()).await;
         append(&store, "crm", Kind::IntentResult, intents.clone()).await;
@@ -75,7 +75,7 @@ async fn a_batch_adds_up_however_often_it_is_told() {
             .await;
         append(&store, "crm", Kind::Unknown, record(json!([{ "call_id": "y", "num": "2", "state": 1 }])))
             .await;
-        let found = booked(&store, &mut shards).await;
+        let found = booked(&store, &mut desk).await;
         let told = &found.told;
         assert_eq!((found.sent, found.accepted, told.returned, told.connected), (Some(4), Some(3), 3, 2));
         assert_eq!(told.by_state, [(775, 1), (785, 1), (786, 1)].into());
@@ -84,7 +84,7 @@ async fn a_batch_adds_up_however_often_it_is_told() {
         assert_eq!((told.task_id.as_deref(), told.call_sn_name.as_deref()), (Some("7"), Some("批次")));
         assert!(told.first_record_at <= told.last_record_at && told.first_record_at.is_some());
         // At the next start it goes on from what was written.
-        shards.clear();
+        desk = Desk::new();
     }
     let parts = store.batch_parts("crm", "b").await.unwrap();
     let bytes: usize = parts.iter().map(Bytes::len).sum();
@@ -93,27 +93,26 @@ async fn a_batch_adds_up_however_often_it_is_told() {
 
 #[test]
 fn the_batches_heard_of_last_stay_at_hand() {
-    let start = LedgerStart { next: Seq(1), key: LedgerKey([0; 32]) };
-    let mut shard = Shard { max_at_hand: 20 * Book::default().size(), ..Shard::begin(start, Seq(1)) };
+    let mut books = Books { max_at_hand: 20 * Book::default().size(), ..Desk::new().books };
     let name = |number: u64| -> Name { ("crm".into(), number.to_string()) };
     let heard = |touched| {
         let mut book = Book::default();
         book.touched = touched;
         book
     };
-    let here = |shard: &Shard| shard.books.values().map(|book| book.touched).collect::<BTreeSet<_>>();
+    let here = |books: &Books| books.books.values().map(|book| book.touched).collect::<BTreeSet<_>>();
     for number in 0..20 {
-        shard.books.insert(name(number), heard(100 - number));
-        shard.let_go();
+        books.books.insert(name(number), heard(100 - number));
+        books.let_go();
     }
-    assert_eq!(shard.books.len(), 20);
+    assert_eq!(books.books.len(), 20);
     // One more, and the older half goes, though none of them holds a call.
-    shard.books.insert(name(20), heard(101));
-    shard.let_go();
-    assert_eq!(here(&shard), (92..=101).collect());
-    shard.max_at_hand = 1;
-    shard.let_go();
-    assert_eq!(here(&shard), [101].into());
+    books.books.insert(name(20), heard(101));
+    books.let_go();
+    assert_eq!(here(&books), (92..=101).collect());
+    books.max_at_hand = 1;
+    books.let_go();
+    assert_eq!(here(&books), [101].into());
 }
 
 #[test]

@@ -172,7 +172,7 @@ fn observe(call: &mut Call, endpoint: Endpoint) -> Verdict {
     let checked = call.record.app.checks != Checks::Off;
     let room = if checked { &running.spools } else { &running.copies };
     let copies = Copies::new(running.settings.spool.clone(), room.clone(), checked);
-    let (collect, numbers) = Collect::new(running.rooms.ledger_key, &running.digests);
+    let (collect, numbers) = Collect::new(running.rooms.ledger_key.get().copied(), &running.digests);
     let (follow, verdict) = Follow::new(endpoint, copies, collect);
     call.numbers = Some(numbers);
     match &mut call.body {

@@ -15,7 +15,7 @@ const ROWS: usize = 1024;
 
 /// Collects them.
 pub struct Collect {
-    key: LedgerKey,
+    key: Option<LedgerKey>,
     rows: Vec<SentRow>,
     share: Share,
     unseen: Option<Unseen>,
@@ -34,10 +34,11 @@ pub struct Collected {
 pub struct Numbers(oneshot::Receiver<Collected>);
 
 impl Collect {
-    /// Digests numbers with `key`, as far as there is room.
-    pub fn new(key: LedgerKey, room: &Room) -> (Self, Numbers) {
+    /// Digests numbers with `key`, as far as there is room; without it there is nothing to be kept.
+    pub fn new(key: Option<LedgerKey>, room: &Room) -> (Self, Numbers) {
         let (to, collected) = oneshot::channel();
-        (Self { key, rows: Vec::new(), share: room.share(), unseen: None, to }, Numbers(collected))
+        let unseen = key.is_none().then_some(Unseen::NotKept);
+        (Self { key, rows: Vec::new(), share: room.share(), unseen, to }, Numbers(collected))
     }
 
     /// Collects nothing, and says why.
@@ -69,9 +70,7 @@ impl Collect {
 
 impl number_file::Numbers for Collect {
     fn number(&mut self, row: u32, number: &[u8]) {
-        if self.unseen.is_some() {
-            return;
-        }
+        let Some(key) = self.key.filter(|_| self.unseen.is_none()) else { return };
         if self.rows.len() == self.rows.capacity() {
             let more = ROWS.max(self.rows.len() / 4);
             if self.share.grow(more * size_of::<SentRow>()).is_err() {
@@ -79,7 +78,7 @@ impl number_file::Numbers for Collect {
             }
             self.rows.reserve_exact(more);
         }
-        self.rows.push(SentNumbers::row(row, self.key.number(number)));
+        self.rows.push(SentNumbers::row(row, key.number(number)));
     }
 
     fn unreadable(&mut self) {
@@ -113,7 +112,7 @@ mod tests {
 
     #[tokio::test]
     async fn numbers_are_in_the_order_of_their_rows_and_known_however_they_are_written() {
-        let (mut collect, numbers) = Collect::new(KEY, &Room::of(1 << 20));
+        let (mut collect, numbers) = Collect::new(Some(KEY), &Room::of(1 << 20));
         for (row, number) in [(3, "9998"), (2, "+8613800138000"), (7, "13800138000")] {
             collect.number(row, number.as_bytes());
         }
@@ -126,12 +125,12 @@ mod tests {
     #[tokio::test]
     async fn all_uploads_share_one_room_until_their_numbers_are_kept() {
         let room = Room::of((ROWS * 12 + 100) as u64);
-        let (mut first, numbers) = Collect::new(KEY, &room);
+        let (mut first, numbers) = Collect::new(Some(KEY), &room);
         first.number(2, b"138001");
         first.finish();
         let collected = numbers.within(Duration::from_secs(10)).await;
         let again = || {
-            let (mut collect, numbers) = Collect::new(KEY, &room);
+            let (mut collect, numbers) = Collect::new(Some(KEY), &room);
             collect.number(2, b"138001");
             collect.finish();
             numbers
@@ -144,16 +143,16 @@ mod tests {
     #[tokio::test]
     async fn what_can_not_be_read_or_breaks_off_is_not_seen() {
         let room = Room::of(1 << 20);
-        let (mut collect, numbers) = Collect::new(KEY, &room);
+        let (mut collect, numbers) = Collect::new(Some(KEY), &room);
         collect.number(2, b"138001");
         collect.unreadable();
         collect.number(3, b"138002");
         collect.finish();
         assert_eq!(sent(numbers).await, Err(Unseen::Unreadable));
-        let (collect, numbers) = Collect::new(KEY, &room);
+        let (collect, numbers) = Collect::new(Some(KEY), &room);
         drop(collect);
         assert_eq!(sent(numbers).await, Err(Unseen::Unreadable));
-        let (_collect, numbers) = Collect::new(KEY, &room);
+        let (_collect, numbers) = Collect::new(Some(KEY), &room);
         assert_eq!(numbers.within(Duration::ZERO).await.sent, Err(Unseen::NoRoom));
     }
 }

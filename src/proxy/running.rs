@@ -1,8 +1,8 @@
 //! The configuration as it runs: everything that can be worked out beforehand, worked out.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::app::App;
 use super::budget::Budget;
@@ -73,8 +73,8 @@ pub struct Rooms {
     pub once: Arc<dyn Once>,
     /// What is told of batches.
     pub ledger: Arc<dyn Ledger>,
-    /// What their numbers are digested with.
-    pub ledger_key: LedgerKey,
+    /// What their numbers are digested with, once the store has told.
+    pub ledger_key: Arc<OnceLock<LedgerKey>>,
     /// What stands for the callback addresses of tasks; none: they are left alone.
     pub team_urls: Option<Arc<dyn TeamUrls>>,
     /// Begins spans; none: nothing is traced.

@@ -15,8 +15,8 @@ use tokio::sync::watch;
 
 use super::standing::{Outcome, Standing};
 use super::{
-    Answer, Appended, Attempt, Batch, DeadLetter, DuplicateKey, Event, EventId, Fate, Gap, Intake, Log,
-    MAX_RETRIES, NewEvent, Place, Progress, Replay, ReplayId, Retry, Seq, Settled, ShardId, Start,
+    Answer, Appended, Attempt, Batch, Cluster, DeadLetter, DuplicateKey, Event, EventId, Fate, Gap, Intake,
+    Log, MAX_RETRIES, NewEvent, Place, Progress, Replay, ReplayId, Retry, Seq, Settled, ShardId, Start,
     StoreError, SubscriberState, TeamUrl, TeamUrls, too_many,
 };
 
@@ -231,6 +231,8 @@ impl Intake for MemoryStore {
         self.kept().refusing.clone().map_or(Ok(()), Err)
     }
 }
+
+impl Cluster for MemoryStore {}
 
 impl Log for MemoryStore {
     fn shards(&self) -> watch::Receiver<Arc<[ShardId]>> {

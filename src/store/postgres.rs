@@ -5,6 +5,7 @@
 //! nothing more. While PostgreSQL is away events wait in the embedded store of the host, and follow later in order.
 
 mod answers;
+mod cluster;
 mod database;
 mod events;
 mod group;
@@ -63,6 +64,7 @@ const FIRST_LOOK: Duration = Duration::from_secs(5);
 /// The store of a cluster.
 #[derive(Debug)]
 pub struct PostgresStore {
+    name: Arc<str>,
     database: Arc<Database>,
     vital: Arc<Database>,
     seat: Arc<Seat>,
@@ -147,6 +149,7 @@ impl PostgresStore {
             others,
         };
         Ok(Self {
+            name: Arc::clone(&cluster.replica),
             database,
             vital,
             seat: Arc::clone(&straight.seat),

@@ -378,6 +378,41 @@ fn readiness() -> Value {
     })
 }
 
+fn cluster() -> Value {
+    let text = || json!({ "type": "string" });
+    let count = |description| json!({ "type": "integer", "minimum": 0, "description": description });
+    json!({
+        "type": "object",
+        "description": "Absent where replicas share no store (store.postgres).",
+        "properties": {
+            "replica": { "type": "string", "description": "The one that answers." },
+            "error": { "type": "string", "description": "Why the others are not known at present." },
+            "replicas": {
+                "type": "array",
+                "description": "Those that hold a seat, the longest first.",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "name": text(),
+                        "epoch": count("Grows with each seat that is taken."),
+                        "version": text(),
+                        "started_at": { "type": "string", "format": "date-time" },
+                        "silent_for_ms": count("Past 9000 another takes over from it."),
+                        "shards": { "type": "array", "items": { "type": "integer", "minimum": 0 } },
+                        "keeps_ledger": { "type": "boolean" },
+                        "proxy": text(),
+                        "callbacks": text(),
+                        "admin": text(),
+                        "source_ips": { "type": "array", "items": text() },
+                        "in_flight": count("Requests under way."),
+                        "waiting_events": count("Events that wait on its host while PostgreSQL is away."),
+                    },
+                },
+            },
+        },
+    })
+}
+
 fn status() -> Value {
     json!({
         "type": "object",
@@ -432,6 +467,7 @@ fn status() -> Value {
                     "dead_letters": { "type": "integer", "minimum": 0 },
                 },
             },
+            "cluster": cluster(),
             "batches": {
                 "type": "object",
                 "properties": {

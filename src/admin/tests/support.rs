@@ -66,6 +66,7 @@ impl Api {
             operate: Arc::clone(&store) as _,
             once: Arc::clone(&store) as _,
             ledger: Arc::clone(&store) as _,
+            cluster: Arc::clone(&store) as _,
             missing: Arc::new(|batch, after, limit| {
                 Box::pin(std::future::ready(Ok(missing(&batch.told.call_sn, after, limit))))
             }),

@@ -42,6 +42,7 @@ pub(super) fn status(status: &Value) -> String {
         }
         None => {}
     }
+    text += &cluster(&status["cluster"]);
     let subscribers: Vec<_> = rows(&status["subscribers"]).map(subscriber).collect();
     if !subscribers.is_empty() {
         let head =
@@ -49,6 +50,49 @@ pub(super) fn status(status: &Value) -> String {
         text += &format!("\n{}", table(&head, &subscribers));
     }
     text
+}
+
+/// The replicas that share the store; nothing, where none does.
+fn cluster(cluster: &Value) -> String {
+    if !cluster.is_object() {
+        return String::new();
+    }
+    let mut text = format!("cluster  this is {}", plain(&cluster["replica"]));
+    if let Some(error) = cluster["error"].as_str() {
+        return text + &format!("; the others are not known: {}\n", one_line(error));
+    }
+    let replicas: Vec<_> = rows(&cluster["replicas"]).map(replica).collect();
+    let head = [
+        "REPLICA",
+        "VERSION",
+        "SEAT",
+        "SILENT",
+        "SHARDS",
+        "LEDGER",
+        "UNDER WAY",
+        "WAITING",
+        "SOURCE IPS",
+        "ADMIN",
+    ];
+    text += &format!("\n\n{}", table(&head, &replicas));
+    text
+}
+
+fn replica(one: &Value) -> Vec<String> {
+    let list = |key: &str| rows(&one[key]).map(plain).collect::<Vec<_>>().join(" ");
+    let silent = one["silent_for_ms"].as_f64().unwrap_or_default() / 1000.0;
+    vec![
+        plain(&one["name"]),
+        plain(&one["version"]),
+        plain(&one["epoch"]),
+        format!("{silent:.1} s"),
+        list("shards"),
+        if one["keeps_ledger"] == true { "keeps it" } else { "" }.to_owned(),
+        plain(&one["in_flight"]),
+        plain(&one["waiting_events"]),
+        list("source_ips"),
+        plain(&one["admin"]),
+    ]
 }
 
 fn config(config: &Value) -> String {

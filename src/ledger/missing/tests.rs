@@ -11,7 +11,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::reconcile;
-use crate::ledger::{Shard, step};
+use crate::ledger::{Desk, step};
 use crate::store::{
     EventId, Intake, Ledger, LedgerKey, MemoryStore, Missing, MissingNumber, NewEvent, SentNumbers, SentRow,
     ShardId, Start,
@@ -107,7 +107,7 @@ fn append(store: &MemoryStore, kind: Kind, body: &serde_json::Value) {
 }
 
 fn push_all(store: &Arc<MemoryStore>, pushes: &[Push]) {
-    let mut shards = BTreeMap::<ShardId, Shard>::new();
+    let mut desk = Desk::new();
     for push in pushes {
         let calls: Vec<_> = push
             .calls
@@ -119,9 +119,9 @@ fn push_all(store: &Arc<MemoryStore>, pushes: &[Push]) {
         }
         let degrees = json!([{ "num": push.intent.text(), "degree_name": "A类" }]);
         append(store, Kind::IntentResult, &json!({ "call_sn": "b", "degrees": degrees }));
-        while now(step(&**store, &mut shards, SHARD)) {}
+        while now(step(&**store, &mut desk, SHARD)) {}
         if push.restart {
-            shards.clear();
+            desk = Desk::new();
         }
     }
 }

@@ -230,7 +230,7 @@ mod tests {
 
     /// For whom there is no room.
     fn collect() -> (Collect, Numbers) {
-        Collect::new(LedgerKey([0; 32]), &Room::of(0))
+        Collect::new(Some(LedgerKey([0; 32])), &Room::of(0))
     }
 
     #[tokio::test]

@@ -10,10 +10,12 @@ use super::{EmbeddedStore, SHARD};
 use crate::store::log::record::nanos;
 use crate::store::sqlite::{Command, Outcomes, Questions, Shared, find, told, unreadable};
 use crate::store::{
-    Answer, Appended, Batch, DeadLetter, Event, EventDetail, EventFilter, EventId, EventSummary, Intake, Log,
-    NewEvent, Operate, Page, Place, Progress, Query, Replay, ReplayId, Retry, Seq, Settled, ShardId, Start,
-    StoreError, SubscriberFigures, SubscriberState,
+    Answer, Appended, Batch, Cluster, DeadLetter, Event, EventDetail, EventFilter, EventId, EventSummary,
+    Intake, Log, NewEvent, Operate, Page, Place, Progress, Query, Replay, ReplayId, Retry, Seq, Settled,
+    ShardId, Start, StoreError, SubscriberFigures, SubscriberState,
 };
+
+impl Cluster for EmbeddedStore {}
 
 impl Intake for EmbeddedStore {
     fn append(&self, event: NewEvent) -> Answer<'_, Appended> {

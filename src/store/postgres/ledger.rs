@@ -357,8 +357,13 @@ impl Ledger for PostgresStore {
     }
 
     fn ledger(&self, shard: ShardId) -> Answer<'_, LedgerStart> {
-        let shard = shard_number(shard);
-        Box::pin(self.database.ask(move |client| Box::pin(start(client, shard))))
+        let number = shard_number(shard);
+        Box::pin(async move {
+            let start = self.database.ask(move |client| Box::pin(start(client, number))).await?;
+            // Whoever kept the ledger before may have seen more of the shard than this process has by now.
+            self.seat.reach(shard, start.next);
+            Ok(start)
+        })
     }
 
     fn enter_batches(&self, shard: ShardId, next: Seq, entries: Vec<BatchEntry>) -> Answer<'_, ()> {
@@ -429,3 +434,6 @@ impl Ledger for PostgresStore {
         Box::pin(self.database.ask(move |client| Box::pin(quiet(client, before))))
     }
 }
+
+#[cfg(test)]
+mod tests;
