@@ -76,6 +76,7 @@ const FILES: &[File] = files![
     SCRIPT "pages/missing.js",
     SCRIPT "pages/overview.js",
     SCRIPT "pages/overview/attention.js",
+    SCRIPT "pages/overview/cluster.js",
     SCRIPT "pages/overview/figures.js",
     SCRIPT "pages/requests.js",
     SCRIPT "pages/subscribers.js",

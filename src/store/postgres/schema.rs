@@ -3,9 +3,13 @@
 use deadpool_postgres::Client;
 use tokio_postgres::Error;
 
-/// What this gateway makes of a database. A change adds (tables, columns with a default, indexes) and lets the
-/// version before go on working, so that replicas can be upgraded one after the other; what the version before no
-/// longer understands raises [`READABLE`].
+/// What this gateway makes of a database. Replicas are upgraded one after the other, so that two versions work on one
+/// database for a while. A change comes in two steps, each a release of its own:
+///
+/// 1. *Expand*: it adds tables, columns with a default, indexes, and raises `VERSION`. The version before goes on with
+///    what it knows, and the new one reads what the old one writes.
+/// 2. *Contract*: what only the version before step 1 needs is dropped, and [`READABLE`] is raised to that of step 1:
+///    a gateway that is older refuses to start.
 pub(super) const VERSION: i32 = 1;
 /// The oldest gateway that works with it.
 const READABLE: i32 = 1;
@@ -84,3 +88,6 @@ pub(super) async fn prepare(client: &mut Client) -> Result<Prepared, Error> {
     transaction.commit().await?;
     Ok(if readable > VERSION { Prepared::TooNew(version) } else { Prepared::Ready })
 }
+
+#[cfg(test)]
+mod tests;

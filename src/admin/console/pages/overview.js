@@ -8,6 +8,7 @@ import { heading } from "../parts.js";
 import { plot } from "../plot.js";
 import { live } from "../poll.js";
 import { attention } from "./overview/attention.js";
+import { replicas } from "./overview/cluster.js";
 import { errors, machine, tiles, upstreams } from "./overview/figures.js";
 
 const SECONDS = 5;
@@ -49,7 +50,7 @@ export default function overview(main) {
     },
     (status) => {
       plots.forEach(({ update }) => update(kept.samples));
-      show(bottom, errors(kept.errors), upstreams(status), machine(status));
+      show(bottom, errors(kept.errors), upstreams(status), replicas(status), machine(status));
       return h("div", null, attention(status, kept.unknown), tiles(status, kept.samples));
     },
   );
