@@ -6,15 +6,22 @@
 
 mod answers;
 mod cluster;
+mod counting;
 mod database;
+mod deliveries;
 mod events;
+mod expire;
+mod figures;
 mod group;
 mod keeper;
 mod ledger;
 mod local;
 mod once;
+mod operate;
 mod partition;
 mod probe;
+mod progress;
+mod query;
 mod recent;
 mod room;
 mod schema;
@@ -22,6 +29,8 @@ mod seat;
 #[cfg(test)]
 #[path = "../../tests/support/postgres.rs"]
 mod server;
+mod settle;
+mod settler;
 mod straight;
 mod team_url;
 #[cfg(test)]
@@ -46,6 +55,7 @@ pub use self::probe::{Probed, probe};
 use self::recent::Latest;
 use self::room::Room;
 use self::seat::Seat;
+use self::settler::Settler;
 use self::straight::Straight;
 pub use self::url::{BadPostgresUrl, PostgresUrl};
 use self::values::{plain, signed, unsigned};
@@ -74,6 +84,7 @@ pub struct PostgresStore {
     commits: Arc<Commits>,
     local: Arc<Local>,
     writer: Mutex<Option<Arc<Writer>>>,
+    settler: Mutex<Option<Arc<Settler>>>,
     conclusions: Conclusions,
     tickets: Tickets,
     clock: Arc<Clock>,
@@ -86,6 +97,7 @@ pub struct PostgresStore {
 #[derive(Debug)]
 struct Tasks {
     writing: JoinHandle<()>,
+    settling: JoinHandle<()>,
     keeping: JoinHandle<()>,
     forwarding: JoinHandle<()>,
     /// What else there is to do, none of which is waited for.
@@ -140,10 +152,18 @@ impl PostgresStore {
         let (clock, ledger) = (Arc::new(Clock::new()), Arc::new(watch::Sender::new(Arc::from([]))));
         let sweeping = once::sweep(Arc::clone(&database), Arc::clone(&clock));
         let booking = ledger::keep(Arc::clone(&database), seat(), Arc::clone(&ledger));
+        let (settler, settling) = Settler::new(settler::Parts {
+            database: Arc::clone(&database),
+            seat: seat(),
+            partitions: Arc::clone(&straight.partitions),
+            #[cfg(test)]
+            room: Arc::clone(&straight.room),
+        });
         let handle = vital.handle();
         let others = vec![handle.spawn(concluding), handle.spawn(sweeping), handle.spawn(booking)];
         let tasks = Tasks {
             writing: handle.spawn(writing),
+            settling: handle.spawn(settling),
             keeping: handle.spawn(keeper.run()),
             forwarding: handle.spawn(Arc::clone(&local).forward(Arc::clone(&straight))),
             others,
@@ -159,6 +179,7 @@ impl PostgresStore {
             commits: Arc::clone(&straight.commits),
             local,
             writer: Mutex::new(Some(Arc::new(writer))),
+            settler: Mutex::new(Some(Arc::new(settler))),
             conclusions,
             tickets: Tickets::default(),
             clock,
@@ -204,15 +225,22 @@ impl PostgresStore {
     #[cfg(test)]
     fn kill(&self) {
         let tasks = self.tasks.lock().unwrap();
-        let Tasks { writing, keeping, forwarding, others } = tasks.as_ref().unwrap();
-        [writing, keeping, forwarding].into_iter().chain(others).for_each(JoinHandle::abort);
+        let Tasks { writing, settling, keeping, forwarding, others } = tasks.as_ref().unwrap();
+        [writing, settling, keeping, forwarding].into_iter().chain(others).for_each(JoinHandle::abort);
+    }
+
+    fn settler(&self) -> Result<Arc<Settler>, StoreError> {
+        let settler = self.settler.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        settler.ok_or_else(|| StoreError::Unavailable("the store is closed".into()))
     }
 
     /// Writes what waits, and gives the seat up. What is asked of it afterwards is refused.
     pub async fn close(&self) {
         drop(self.writer.lock().unwrap_or_else(PoisonError::into_inner).take());
         let Some(tasks) = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        drop(self.settler.lock().unwrap_or_else(PoisonError::into_inner).take());
         tasks.writing.await.ok();
+        tasks.settling.await.ok();
         self.conclusions.flush().await.ok();
         tasks.others.iter().for_each(JoinHandle::abort);
         tasks.keeping.abort();

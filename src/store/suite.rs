@@ -118,10 +118,16 @@ pub(crate) fn place(seq: u64) -> Place {
     Place { shard: SHARD, seq: Seq(seq) }
 }
 
+/// The id of the `number`th event of a test, made when it comes (RFC 9562, 5.7).
+pub(crate) fn id(number: u64) -> EventId {
+    let made_ms = after(number.try_into().unwrap()).as_millisecond().unsigned_abs();
+    EventId(Uuid::from_u128(u128::from(made_ms) << 80 | 7 << 76 | 2 << 62 | u128::from(number)))
+}
+
 /// The `number`th event of a test: it comes `number` seconds after the start.
 pub(crate) fn event(number: u64) -> NewEvent {
     NewEvent {
-        id: EventId(Uuid::from_u128(u128::from(number))),
+        id: id(number),
         received_at: after(number.try_into().unwrap()),
         app: "crm".into(),
         label: None,

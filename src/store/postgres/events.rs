@@ -31,6 +31,7 @@ CREATE TABLE event (
   content_type bytea, body bytea NOT NULL, PRIMARY KEY (shard, seq, day), UNIQUE (id, day))
   PARTITION BY RANGE (day);
 ALTER TABLE event ALTER body SET STORAGE EXTERNAL;
+CREATE INDEX event_class ON event (app, kind, id);
 CREATE INDEX event_task ON event (task_id, id) WHERE task_id IS NOT NULL;
 CREATE INDEX event_call ON event (call_sn, id) WHERE call_sn IS NOT NULL;
 -- how many of each app and kind stand in each 4096 events of a shard, and when the first and the last of them came

@@ -13,6 +13,7 @@ use tokio_postgres::{Error, Row, Transaction};
 use super::database::Database;
 use super::once;
 use super::partition::Partitions;
+use super::progress::follow_new_shard;
 use super::schema::{MEMBERS, Prepared, prepare};
 use super::seat::{LEASE, Seat, Seated, ShardRow};
 use crate::store::log::record::nanos;
@@ -218,7 +219,9 @@ async fn sit_down(client: &mut Client, name: Arc<str>, about: Arc<str>) -> Resul
 
 async fn new_shard(transaction: &Transaction<'_>, epoch: i64) -> Result<i32, Error> {
     let made = "INSERT INTO shard (id, holder) SELECT coalesce(max(id) + 1, 0), $1 FROM shard RETURNING id";
-    Ok(transaction.query_one(made, &[&epoch]).await?.get(0))
+    let shard = transaction.query_one(made, &[&epoch]).await?.get(0);
+    follow_new_shard(transaction, shard).await?;
+    Ok(shard)
 }
 
 async fn take_over(client: &mut Client, epoch: i64) -> Result<(Vec<i64>, Vec<i32>), Error> {

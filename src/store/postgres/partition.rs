@@ -27,7 +27,7 @@ pub(super) struct Partitioned {
 }
 
 /// All of them.
-const TABLES: [&Partitioned; 1] = [&super::events::PARTITIONED];
+const TABLES: [&Partitioned; 2] = [&super::events::PARTITIONED, &super::progress::ATTEMPTS];
 
 /// The days that are known to be there.
 #[derive(Debug, Default)]

@@ -74,6 +74,7 @@ pub(super) async fn prepare(client: &mut Client) -> Result<Prepared, Error> {
         for tables in [
             TABLES,
             super::events::TABLES,
+            super::progress::TABLES,
             super::once::TABLES,
             super::team_url::TABLES,
             super::ledger::TABLES,

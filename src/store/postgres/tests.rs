@@ -1,11 +1,13 @@
 //! Against a real PostgreSQL.
 
+mod house;
+
 use std::time::Duration;
 
 use super::server::Postgres;
 use super::*;
-use crate::store::suite::{event, place, seqs};
-use crate::store::{Appended, EventId, Intake, Log, NewEvent, Place, Seq, ShardId};
+use crate::store::suite::{event, id, place, seqs};
+use crate::store::{Appended, Intake, Log, NewEvent, Place, Seq, ShardId};
 
 /// A database, and the replicas that tests open on it.
 pub(super) struct Cluster {
@@ -57,10 +59,7 @@ async fn replicas_write_shards_of_their_own_and_know_each_others_duplicates() {
     let (one, other) = (cluster.replica("one").await, cluster.replica("other").await);
     assert_eq!(keep(&one, keyed(1, 7)).await, place(1));
     let second = Place { shard: ShardId(1), seq: Seq(1) };
-    assert_eq!(
-        other.append(keyed(2, 7)).await.unwrap(),
-        Appended::Duplicate(EventId(uuid::Uuid::from_u128(1)))
-    );
+    assert_eq!(other.append(keyed(2, 7)).await.unwrap(), Appended::Duplicate(id(1)));
     assert_eq!(keep(&other, keyed(3, 8)).await, second);
     assert_eq!(*one.shards().borrow().clone(), [ShardId(0)]);
     assert_eq!(*other.shards().borrow().clone(), [ShardId(1)]);
@@ -88,9 +87,7 @@ async fn while_postgres_is_away_events_wait_here_and_follow_in_order() {
     store.local.forwarded().await;
     assert_eq!(keep(&store, keyed(51, 51)).await, place(51));
     let read = store.read(ShardId(0), Seq(1), 99, 9999).await.unwrap();
-    assert_eq!(
-        read.events.iter().map(|event| event.id.0.as_u128()).collect::<Vec<_>>(),
-        (1..=51).collect::<Vec<_>>()
-    );
+    let ids: Vec<_> = read.events.iter().map(|event| event.id).collect();
+    assert_eq!(ids, (1..=51).map(id).collect::<Vec<_>>());
     assert!(matches!(store.append(keyed(52, 40)).await.unwrap(), Appended::Duplicate(_)));
 }

@@ -14,3 +14,13 @@ pub(super) fn signed(number: u64) -> i64 {
 pub(super) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
+
+/// A number for a column of four bytes.
+pub(super) fn integer(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// A number of a column of four bytes.
+pub(super) fn natural(number: i32) -> u32 {
+    u32::try_from(number).unwrap_or(0)
+}

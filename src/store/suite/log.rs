@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Arc, Bytes, EventId, House, Kind, SHARD, Seq, Uuid, after, event, fill, full, keep, place};
+use super::{Arc, Bytes, House, Kind, SHARD, Seq, after, event, fill, full, id, keep, place};
 use super::{read, seqs};
 use crate::store::{Appended, Gap};
 
@@ -51,13 +51,13 @@ pub(crate) async fn a_duplicate_is_refused_for_a_window_from_the_first(house: &m
     };
     keep(&store, same(1)).await;
     keep(&store, event(2)).await;
-    let first = EventId(Uuid::from_u128(1));
+    let first = id(1);
     // The refused ones do not make the window longer.
     for number in [10, 300, 601] {
         assert_eq!(store.append(same(number)).await.unwrap(), Appended::Duplicate(first), "{number}");
     }
     assert_eq!(keep(&store, same(602)).await, place(3));
-    let second = EventId(Uuid::from_u128(602));
+    let second = id(602);
     assert_eq!(store.append(same(603)).await.unwrap(), Appended::Duplicate(second));
     let other = super::NewEvent { unless_since: Some(([8; 16], after(0))), ..event(604) };
     keep(&store, other).await;
@@ -102,7 +102,7 @@ pub(crate) async fn what_retention_removes_is_a_gap(house: &mut impl House) {
     assert_eq!(batch.gap, Some(Gap { from: Seq(2), until: Seq(4) }));
     assert_eq!((seqs(&batch.events), batch.next), (vec![4, 5], Seq(6)));
     assert!(store.event_at(place(3)).await.unwrap().is_none());
-    assert!(store.body(EventId(Uuid::from_u128(3))).await.unwrap().is_none());
+    assert!(store.body(id(3)).await.unwrap().is_none());
     assert_eq!(keep(&store, event(6)).await, place(6));
 }
 

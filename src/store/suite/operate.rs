@@ -1,14 +1,8 @@
 //! Operators are obeyed, and what they did survives.
 
-use super::{
-    Arc, EventId, House, Kind, NewEvent, SHARD, Seq, Start, Store, Timestamp, Uuid, after, delivered,
-};
-use super::{died, due, event, failed, fill, keep, open, read, seqs, subscribe};
+use super::{Arc, EventId, House, Kind, NewEvent, SHARD, Seq, Start, Store, Timestamp, after, delivered};
+use super::{died, due, event, failed, fill, id, keep, open, read, seqs, subscribe};
 use crate::store::EventFilter;
-
-fn id(number: u128) -> EventId {
-    EventId(Uuid::from_u128(number))
-}
 
 async fn letters(store: &Arc<dyn Store>) -> Vec<EventId> {
     store.dead_letters(None, 99, None).await.unwrap().rows.iter().map(|letter| letter.event_id).collect()

@@ -1,7 +1,7 @@
 //! Operators are told how things stand.
 
-use super::{Arc, EventId, Fate, House, Kind, NewEvent, SHARD, Seq, Store, Uuid, after, attempt, delivered};
-use super::{died, event, failed, fill, keep, settled, subscribe};
+use super::{Arc, EventId, Fate, House, Kind, NewEvent, SHARD, Seq, Store, after, attempt, delivered};
+use super::{died, event, failed, fill, id, keep, settled, subscribe};
 use crate::store::{DeliveryState, EventFilter, EventSummary};
 
 async fn listed(store: &Arc<dyn Store>, filter: EventFilter) -> Vec<u64> {
@@ -89,7 +89,7 @@ pub(crate) async fn deliveries_have_their_states(house: &mut impl House) {
     assert_eq!(retrying.last_error.as_deref(), Some("no"));
 
     store.settle(vec![delivered("hook", 2, 2)]).await.unwrap();
-    let detail = store.event(EventId(Uuid::from_u128(2))).await.unwrap().unwrap();
+    let detail = store.event(id(2)).await.unwrap().unwrap();
     assert_eq!(detail.summary.deliveries[0].state, Delivered);
     assert_eq!((detail.summary.deliveries[0].attempts, &detail.summary.deliveries[0].last_error), (2, &None));
     let expected = [attempt("hook", 1, 101, Some("no")), attempt("hook", 2, 102, None)];
@@ -106,17 +106,17 @@ pub(crate) async fn dead_letters_are_paged(house: &mut impl House) {
     }
     store.settle(vec![settled("other", 1, None, Fate::Dead)]).await.unwrap();
     let page = store.dead_letters(Some("hook".into()), 3, None).await.unwrap();
-    let ids = |page: &crate::store::Page<crate::store::DeadLetter>| -> Vec<u128> {
-        page.rows.iter().map(|letter| letter.event_id.0.as_u128()).collect()
+    let ids = |page: &crate::store::Page<crate::store::DeadLetter>| -> Vec<EventId> {
+        page.rows.iter().map(|letter| letter.event_id).collect()
     };
-    assert_eq!(ids(&page), [5, 4, 3]);
+    assert_eq!(ids(&page), [5, 4, 3].map(id));
     let letter = &page.rows[0];
     assert_eq!((&*letter.subscriber, &*letter.app, letter.kind), ("hook", "crm", Kind::CallRecord));
     assert_eq!((letter.task_id.as_deref(), &letter.call_sn, letter.attempts), (Some("7"), &None, 2));
     assert_eq!(letter.last_error.as_deref(), Some("no more"));
     assert_eq!(letter.dead_at, after(102) + jiff::SignedDuration::from_millis(12));
     let page = store.dead_letters(Some("hook".into()), 3, page.next_cursor).await.unwrap();
-    assert_eq!((ids(&page), &page.next_cursor), (vec![2, 1], &None));
+    assert_eq!((ids(&page), &page.next_cursor), (vec![id(2), id(1)], &None));
     assert_eq!(store.dead_letters(None, 99, None).await.unwrap().rows.len(), 6);
 }
 
@@ -150,7 +150,7 @@ pub(crate) async fn figures_add_up(house: &mut impl House) {
 pub(crate) async fn an_unknown_event_is_none(house: &mut impl House) {
     let store = house.open().await;
     fill(&store, 1).await;
-    let unknown = EventId(Uuid::from_u128(99));
+    let unknown = id(99);
     assert!(store.event(unknown).await.unwrap().is_none());
     assert!(store.body(unknown).await.unwrap().is_none());
 }
