@@ -13,7 +13,7 @@ use super::written::File;
 pub(super) fn warn(file: &File, report: &mut Report) {
     let schema = schema();
     let store = &file.store;
-    let set = [row("limits.shared", &file.limits.shared), row("store.postgres", &store.postgres)];
+    let set = [row("store.postgres", &store.postgres)];
     for (path, shown, place) in set {
         let default = path.split('.').fold(&schema, |at, key| {
             let inside = if at["items"].is_object() { &at["items"] } else { at };
