@@ -31,7 +31,7 @@ use tokio::task::JoinHandle;
 use crate::config::{Config, Source};
 use crate::net::hand_over::Desk;
 use crate::net::listen::{self, Drain, DrainTrigger, LAST_CALL, Listening, Live};
-use crate::proxy::{AccessLog, Proxy, Rooms};
+use crate::proxy::{AccessLog, Asking, Proxy, Rooms, Shared};
 use crate::store::Store;
 use crate::telemetry::trace::Tracer;
 
@@ -64,6 +64,8 @@ pub struct Gateway {
     ledger: Ledger,
     store: Opened,
     traces: Option<Traces>,
+    /// Asks Redis for what the limits let in.
+    asking: Option<Asking>,
     admin: JoinHandle<()>,
     reloads: Arc<Reloads>,
     /// Looks after the file, after credentials that are to take over, and after what other replicas do.
@@ -134,12 +136,15 @@ impl Gateway {
         let addresses = Addresses::known(&config.hub, &store.store).await?;
         let traces = config.traces.clone().map(Traces::start).transpose()?;
         let tracer = traces.as_ref().map(|traces| traces.tracer.clone());
+        let sharing = config.proxy.limits.shared.clone().map(Shared::start).transpose()?;
+        let (shared, asking) = sharing.unzip();
         let rooms = Rooms {
             once: Arc::clone(&store.store) as _,
             ledger: Arc::clone(&store.store) as _,
             ledger_key: ledger::key(&store.store).await,
             team_urls: addresses.replacing(&config.hub),
             tracer: tracer.clone(),
+            shared: shared.clone(),
         };
         let proxy = Proxy::new(config.proxy.clone(), log, threads, rooms)?;
         let hub = Hub::start(
@@ -178,6 +183,7 @@ impl Gateway {
             store_path: store.path(),
             commits: store.metrics(),
             spans: tracer.as_ref().map(Tracer::metrics),
+            shared,
             certificates: Arc::clone(&certificates),
             draining: draining.clone(),
             shown,
@@ -207,6 +213,7 @@ impl Gateway {
             ledger,
             store,
             traces,
+            asking,
             admin,
             reloads,
             watching,
@@ -254,6 +261,9 @@ impl Gateway {
             self.store.close().await;
         };
         tokio::join!(working.clone(), releasing);
+        if let Some(asking) = self.asking {
+            asking.end().await;
+        }
         if let Some(traces) = self.traces {
             traces.end().await;
         }

@@ -13,7 +13,6 @@ mod schema;
 mod secrets;
 mod source;
 mod substitute;
-mod unheeded;
 mod written;
 mod yaml;
 

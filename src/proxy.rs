@@ -38,6 +38,7 @@ mod routing;
 mod running;
 mod send;
 mod settings;
+mod shared;
 mod shown;
 mod source;
 mod team_url;
@@ -77,7 +78,7 @@ use crate::telemetry::trace::context::{TRACEPARENT, TRACESTATE};
 pub use self::answer::Answer;
 pub use self::clock::parse_date;
 pub use self::global::GlobalStatus;
-pub use self::handle::{EgressStatus, Prepared, Proxy, SourceStatus, Status, UpstreamStatus};
+pub use self::handle::{EgressStatus, LimitsStatus, Prepared, Proxy, SourceStatus, Status, UpstreamStatus};
 pub use self::limits::LimitStatus;
 pub use self::metrics::{Endings, Errors, Metrics, Traffic};
 pub use self::proof::Unproven;
@@ -85,9 +86,10 @@ pub use self::refusal::Refusal;
 pub use self::routing::target;
 pub use self::running::{AccessLog, Rooms, StartError};
 pub use self::settings::{
-    AppSettings, Checks, GlobalRate, LimitSettings, NextCredential, Priority, Rate, RateLimit, Settings,
-    UpstreamSettings,
+    AppSettings, Checks, GlobalRate, LimitSettings, NextCredential, Priority, Rate, RateLimit, RedisUrl,
+    Settings, SharedLimitSettings, UpstreamSettings,
 };
+pub use self::shared::{Asking, Metrics as SharedMetrics, Shared, SharedStatus};
 pub use self::shown::{AppStatus, AppsStatus};
 pub use self::team_url::{Originals, Place, TeamUrls};
 

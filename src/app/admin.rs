@@ -25,7 +25,7 @@ use crate::hub::dispatch::{self, Dispatch};
 use crate::ledger;
 use crate::net::listen::{self, Drain, Live, Peer, Rejected};
 use crate::net::{ListenSettings, Networks};
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, Shared, SharedMetrics};
 use crate::store::Store;
 use crate::telemetry::process::Process;
 use crate::telemetry::trace;
@@ -49,6 +49,8 @@ pub(super) struct Parts {
     pub(super) commits: Option<Box<dyn Collector>>,
     /// What became of spans, if there are any.
     pub(super) spans: Option<trace::Metrics>,
+    /// Where limits are shared, if they are.
+    pub(super) shared: Option<Arc<Shared>>,
     /// The listeners' certificates.
     pub(super) certificates: Arc<Certificates>,
     pub(super) draining: Drain,
@@ -104,6 +106,9 @@ fn views(parts: Parts, figures: &Arc<Figures>, history: Arc<History>) -> Views {
     metrics.register_collector(Box::new(certificates::Metrics(Arc::clone(&parts.certificates))));
     if let Some(commits) = parts.commits {
         metrics.register_collector(commits);
+    }
+    if let Some(shared) = parts.shared {
+        metrics.register_collector(Box::new(SharedMetrics(shared)));
     }
     if let Some(spans) = parts.spans {
         metrics.register_collector(Box::new(spans));

@@ -16,7 +16,6 @@ use super::node::Place;
 use super::read::At;
 use super::report::{Report, quote};
 use super::scalars::Name;
-use super::unheeded;
 use super::written::{File, Log, LogFormat, LogLevel, Store};
 use crate::net::Networks;
 use crate::{admin, store, telemetry};
@@ -24,7 +23,6 @@ use crate::{admin, store, telemetry};
 /// What `file` means. Worth something only when `report` has no fault afterwards.
 pub(super) fn of(file: &At<File>, report: &mut Report) -> Config {
     listen::check(file, report);
-    unheeded::warn(file, report);
     Config {
         admin: admin::Settings {
             address: file.listen.admin.0,

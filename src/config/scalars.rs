@@ -15,7 +15,7 @@ use super::read::{Bad, Scalar, nearest};
 use crate::xinyao::Target;
 
 pub(super) use network::Address;
-pub(super) use quantity::{Count, PerSecond, Rate, Ratio, Size, Timeout};
+pub(super) use quantity::{Count, PerSecond, Rate, Ratio, Share, Size, Timeout};
 pub(super) use url::{BaseUrl, CollectorUrl, OriginUrl, PostgresUrl, ProxyUrl, RedisUrl, WebUrl};
 
 /// A pattern for `pattern`, or for a text in which a variable will be replaced.

@@ -13,14 +13,13 @@ use ipnet::IpNet;
 use super::read::{At, Named};
 use super::record::record;
 use super::scalars::{
-    Address, BaseUrl, Count, FilePath, OriginUrl, PathPrefix, ProxyUrl, RedisUrl, Secret, Size, Timeout,
-    choice,
+    Address, BaseUrl, Count, FilePath, OriginUrl, PathPrefix, ProxyUrl, Secret, Size, Timeout, choice,
 };
 
 pub(super) use apps::{App, Checks, Priority, RateLimit};
 pub(super) use callbacks::{Callbacks, EventKind, Inbound, Outside, Strategy, Subscriber, Where};
 pub(super) use gateway::{Log, LogFormat, LogLevel, Store};
-pub(super) use special::{GlobalRate, SourceIps, Tracing};
+pub(super) use special::{GlobalRate, SharedLimits, SourceIps, Tracing};
 
 record! {
     /// Everything.
@@ -154,9 +153,9 @@ record! {
         /// All apps together: a rate, or `{limit, burst, max_wait}`. When it is short, or the SaaS answers 429 or
         /// 503, requests wait for their turn: the apps by `weight`, `interactive` ones first.
         global: GlobalRate = "2000/s",
-        /// `redis://…`: limits are shared by all replicas; empty: each process keeps its own.
-        /// Has no effect yet.
-        shared: Option<RedisUrl> = "",
+        /// The Redis that all replicas share their limits through: its URL, or `{url, timeout, fallback_share}`.
+        /// Empty: each process keeps its own.
+        shared: Option<SharedLimits> = "",
         /// Largest body; past it, 413. Uploads are streamed, never held in memory.
         max_body: Size = "64MiB",
         /// Most header fields of a request; past it, 431.

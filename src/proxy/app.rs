@@ -11,6 +11,7 @@ use super::global::Flow;
 use super::in_flight::InFlight;
 use super::limits::Limits;
 use super::settings::{AppSettings, Checks, Priority};
+use super::shared::Shared;
 use super::tenant::Tenants;
 use crate::xinyao::{Credential, Target, TargetSet};
 
@@ -45,9 +46,21 @@ pub struct App {
 }
 
 impl App {
-    /// As configured; `slot` is where the metrics count it. What is counted of the app goes on from `earlier`.
-    pub fn new(settings: &AppSettings, credential: Credential, slot: usize, earlier: Option<&Self>) -> Self {
-        let limits = Limits::new(&settings.rate_limits);
+    /// As configured; `slot` is where the metrics count it. Its limits may be `shared` with other replicas. What is
+    /// counted of the app goes on from `earlier`.
+    pub fn new(
+        settings: &AppSettings,
+        credential: Credential,
+        slot: usize,
+        shared: Option<&Arc<Shared>>,
+        earlier: Option<&Self>,
+    ) -> Self {
+        let limits = match shared {
+            Some(shared) => {
+                Limits::shared(&settings.rate_limits, &settings.name, shared, earlier.map(|app| &*app.limits))
+            }
+            None => Limits::new(&settings.rate_limits),
+        };
         let limits = match earlier {
             Some(earlier) => limits.after(&earlier.limits),
             None => limits,

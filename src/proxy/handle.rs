@@ -15,6 +15,7 @@ use super::metrics::{Counts, Metrics, Slots};
 use super::proof::Unproven;
 use super::running::{AccessLog, Rooms, Running, StartError};
 use super::settings::{NextCredential, Settings};
+use super::shared::SharedStatus;
 use super::team_url::TeamUrls;
 use super::upstream::Upstream;
 use super::worker::Worker;
@@ -184,6 +185,7 @@ impl Proxy {
             clock_skew_seconds: running.clock.skew_seconds(),
             in_flight: running.in_flight.now(),
             global: running.global.status(),
+            limits: LimitsStatus { shared: running.shared() },
             egress: EgressStatus {
                 allowed_ips: running.settings.egress.allowed_ips.iter().map(ToString::to_string).collect(),
                 source_ips: sources.collect(),
@@ -204,10 +206,19 @@ pub struct Status {
     pub in_flight: usize,
     /// The limit of all apps together.
     pub global: GlobalStatus,
+    /// Limits, beside what each app has left of its own.
+    pub limits: LimitsStatus,
     /// Where connections leave from.
     pub egress: EgressStatus,
     /// The API and the recordings.
     pub upstreams: Vec<UpstreamStatus>,
+}
+
+/// Limits, wherever they are counted.
+#[derive(Debug, Clone, Serialize)]
+pub struct LimitsStatus {
+    /// The Redis that they are shared through; none: each process keeps its own.
+    pub shared: Option<SharedStatus>,
 }
 
 /// Where connections leave from.

@@ -39,6 +39,8 @@ enum Entry {
         at: usize,
         delay: Duration,
     },
+    /// Redis has to be asked.
+    Ask,
     /// Wait for a turn.
     Queue,
 }
@@ -93,16 +95,36 @@ fn needs_store(target: Target) -> bool {
 }
 
 fn ask(call: &mut Call, from: usize) -> Result<Entry, Refusal> {
+    let now = now(call);
     let record = &mut call.record;
     let target = record.target.ok_or(Refusal::UnknownEndpoint)?;
-    match record.app.limits.admit(target, from, record.waited, &mut record.standing) {
+    let verdict = record.app.limits.admit(target, from, (now, record.waited), &mut record.standing);
+    heed(call, verdict)
+}
+
+/// Until it has waited no time has passed.
+fn now(call: &Call) -> Instant {
+    if call.record.waited.is_zero() { call.record.started } else { Instant::now() }
+}
+
+fn heed(call: &mut Call, verdict: Verdict) -> Result<Entry, Refusal> {
+    match verdict {
         Verdict::Admitted => {}
         Verdict::Wait { at, delay } => return Ok(Entry::Wait { at, delay }),
+        Verdict::Ask => return Ok(Entry::Ask),
         Verdict::Refused { policy, retry_after } => return Err(Refusal::RateLimited { policy, retry_after }),
     }
-    // Until here no time has passed, unless it waited.
-    let now = if record.waited.is_zero() { record.started } else { Instant::now() };
-    if call.worker.running.global.admit(now) { begin(call) } else { Ok(Entry::Queue) }
+    if call.worker.running.global.admit(now(call)) { begin(call) } else { Ok(Entry::Queue) }
+}
+
+async fn ask_redis(call: &mut Call) -> Result<Entry, Refusal> {
+    let target = call.record.target.ok_or(Refusal::UnknownEndpoint)?;
+    let since = Instant::now();
+    let told = call.record.app.limits.ask(target).await;
+    let record = &mut call.record;
+    record.waited += since.elapsed();
+    let verdict = record.app.limits.heed(told, target, record.waited, &mut record.standing);
+    heed(call, verdict)
 }
 
 async fn wait<S>(mut inner: S, mut call: Box<Call>, mut entry: Entry) -> Result<Answered, Refused>
@@ -119,6 +141,7 @@ where
                 call.record.waited += delay;
                 ask(&mut call, at)
             }
+            Entry::Ask => ask_redis(&mut call).await,
             Entry::Queue => queue(&mut call).await,
         };
         entry = match next {

@@ -1,10 +1,13 @@
 //! Rate limits of one app: GCRA, several at once, narrowest first, each able to delay before it refuses.
 
+mod shared;
 mod shown;
+#[cfg(test)]
+mod tests;
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use governor::clock::{Clock, DefaultClock, QuantaInstant, Reference};
 use governor::middleware::StateInformationMiddleware;
@@ -16,6 +19,7 @@ use http::HeaderValue;
 use super::settings::{Rate, RateLimit};
 use crate::xinyao::{Target, TargetSet};
 
+use self::shared::Pool;
 pub use self::shown::{LimitStatus, names};
 
 type Governor = RateLimiter<NotKeyed, Shared, DefaultClock, StateInformationMiddleware>;
@@ -44,8 +48,10 @@ pub struct Limit {
     state: Arc<InMemoryState>,
     clock: DefaultClock,
     start: QuantaInstant,
-    period: Duration,
+    /// As configured.
     rate: Rate,
+    /// What this process lets in on its own: less, where others share the limit.
+    alone: Rate,
     name: String,
     targets: TargetSet,
     max_wait: Duration,
@@ -71,6 +77,8 @@ pub enum Verdict {
         /// How long.
         delay: Duration,
     },
+    /// Wait for what [`ask`](Limits::ask) says.
+    Ask,
     /// Refused.
     Refused {
         /// By which limit.
@@ -89,15 +97,18 @@ pub struct Standing {
 }
 
 impl Limit {
-    /// A limit called `name` in headers.
-    pub fn new(name: String, rate: Rate, targets: TargetSet, max_wait: Duration) -> Self {
-        let period = (rate.per / rate.count.max(1)).max(Duration::from_nanos(1));
-        let burst = NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN);
-        // `with_period` is `None` for a period of zero alone, which is excluded above.
-        let quota = Quota::with_period(period).unwrap_or(Quota::per_second(burst)).allow_burst(burst);
+    /// As configured, but for what this process lets in `alone`.
+    fn new(settings: &RateLimit, alone: Rate) -> Self {
+        let RateLimit { rate, endpoints: targets, max_wait } = *settings;
+        let burst = NonZeroU32::new(alone.burst).unwrap_or(NonZeroU32::MIN);
+        // `with_period` is `None` for a period of zero alone, which it never is.
+        let quota = Quota::with_period(alone.period()).unwrap_or(Quota::per_second(burst)).allow_burst(burst);
         let (state, clock) = (Arc::<InMemoryState>::default(), CLOCK.clone());
+        // Before the governor's own, or what was just charged would look like more.
+        let start = clock.now();
         let governor = Arc::new(Governor::new(quota, Shared(Arc::clone(&state)), clock.clone()));
-        Self { governor, state, start: clock.now(), clock, period, rate, name, targets, max_wait }
+        let name = name(targets);
+        Self { governor, state, clock, start, rate, alone, name, targets, max_wait }
     }
 
     /// Whether `other` counts the same requests to the same measure.
@@ -125,8 +136,8 @@ impl Limit {
         let seen = |whole_at: Option<Nanos>| Err::<((), Nanos), u64>(whole_at.map_or(0, u64::from));
         let whole_at = self.state.measure_and_replace(&NotKeyed::NonKey, seen).err().unwrap_or(0);
         let missing = whole_at.saturating_sub(self.clock.now().duration_since(self.start).into());
-        let used = u128::from(missing).div_ceil(self.period.as_nanos().max(1));
-        self.rate.burst.saturating_sub(u32::try_from(used).unwrap_or(u32::MAX))
+        let used = u128::from(missing).div_ceil(self.alone.period().as_nanos());
+        self.alone.burst.saturating_sub(u32::try_from(used).unwrap_or(u32::MAX))
     }
 
     fn policy(&self) -> String {
@@ -143,16 +154,22 @@ impl Limit {
 /// All limits of one app.
 pub struct Limits {
     limits: Vec<Limit>,
+    /// Where Redis counts them for all replicas.
+    pool: Option<Pool>,
 }
 
 impl Limits {
     /// As configured.
     pub fn new(settings: &[RateLimit]) -> Self {
+        Self::of(settings, |rate| rate)
+    }
+
+    fn of(settings: &[RateLimit], alone: impl Fn(Rate) -> Rate) -> Self {
         let mut limits: Vec<Limit> =
-            settings.iter().map(|s| Limit::new(name(s.endpoints), s.rate, s.endpoints, s.max_wait)).collect();
+            settings.iter().map(|limit| Limit::new(limit, alone(limit.rate))).collect();
         // The narrowest first: what it refuses takes nothing from the wider ones.
         limits.sort_by_key(|limit| Target::ALL.iter().filter(|t| limit.targets.contains(**t)).count());
-        Self { limits }
+        Self { limits, pool: None }
     }
 
     /// Those that `earlier` has as well go on from where they are there.
@@ -172,34 +189,62 @@ impl Limits {
         &self,
         target: Target,
         from: usize,
+        (now, waited): (Instant, Duration),
+        standing: &mut Option<Standing>,
+    ) -> Verdict {
+        match &self.pool {
+            Some(pool) => self.take(pool, target, from, (now, waited), standing),
+            None => self.admit_alone(target, from, waited, standing),
+        }
+    }
+
+    /// Those that apply to `target`, with their numbers.
+    fn applying(&self, target: Target) -> impl Iterator<Item = (usize, &Limit)> {
+        self.limits.iter().enumerate().filter(move |(_, limit)| limit.targets.contains(target))
+    }
+
+    fn admit_alone(
+        &self,
+        target: Target,
+        from: usize,
         waited: Duration,
         standing: &mut Option<Standing>,
     ) -> Verdict {
-        let applying = self.limits.iter().enumerate().skip(from).filter(|(_, l)| l.targets.contains(target));
-        for (at, limit) in applying {
+        for (at, limit) in self.applying(target).filter(|(at, _)| *at >= from) {
             match limit.ask() {
                 Said::Admitted(remaining) => {
                     if standing.is_none_or(|known| remaining < known.remaining) {
                         *standing = Some(Standing { at, remaining, reset: limit.reset(remaining) });
                     }
                 }
-                Said::NotFor(delay) if waited + delay <= limit.max_wait => {
-                    return Verdict::Wait { at, delay };
-                }
-                Said::NotFor(retry_after) => {
-                    let reset = retry_after.as_secs() + 1;
-                    *standing = Some(Standing { at, remaining: 0, reset });
-                    return Verdict::Refused { policy: limit.name.clone(), retry_after };
-                }
+                Said::NotFor(delay) => return self.not_for(at, delay, waited, standing),
             }
         }
         Verdict::Admitted
     }
 
+    /// Limit number `at` lets a request in only after `delay`.
+    fn not_for(
+        &self,
+        at: usize,
+        delay: Duration,
+        waited: Duration,
+        standing: &mut Option<Standing>,
+    ) -> Verdict {
+        let limit = &self.limits[at];
+        if waited + delay <= limit.max_wait {
+            return Verdict::Wait { at, delay };
+        }
+        *standing = Some(Standing { at, remaining: 0, reset: delay.as_secs() + 1 });
+        Verdict::Refused { policy: limit.name.clone(), retry_after: delay }
+    }
+
     /// How near `target` is to its limits, for a request that never came to them.
     pub fn look(&self, target: Target) -> Option<Standing> {
-        let applying = self.limits.iter().enumerate().filter(|(_, limit)| limit.targets.contains(target));
-        let standings = applying.map(|(at, limit)| {
+        if let Some(pool) = self.pool.as_ref().filter(|pool| pool.is_up()) {
+            return self.counted(pool, target, Instant::now());
+        }
+        let standings = self.applying(target).map(|(at, limit)| {
             let remaining = limit.remaining();
             Standing { at, remaining, reset: limit.reset(remaining) }
         });
@@ -230,99 +275,4 @@ fn name(targets: TargetSet) -> String {
     let names: Vec<&str> =
         Target::ALL.into_iter().filter(|t| targets.contains(*t)).map(Target::name).collect();
     names.join("+")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::xinyao::Endpoint;
-
-    const OUTNUM: Target = Target::Endpoint(Endpoint::Outnum);
-    const TASKLIST: Target = Target::Endpoint(Endpoint::TaskList);
-
-    fn limit(count: u32, burst: u32, targets: TargetSet, max_wait: Duration) -> RateLimit {
-        let rate = Rate { count, per: Duration::from_hours(1), burst };
-        RateLimit { rate, endpoints: targets, max_wait }
-    }
-
-    #[test]
-    fn all_that_apply_must_admit_and_the_narrowest_is_asked_first() {
-        let limits = Limits::new(&[
-            limit(100, 5, TargetSet::ALL, Duration::ZERO),
-            limit(6, 1, [OUTNUM].into_iter().collect(), Duration::ZERO),
-        ]);
-        let mut standing = None;
-        assert!(matches!(limits.admit(OUTNUM, 0, Duration::ZERO, &mut standing), Verdict::Admitted));
-        assert_eq!(limits.standing(standing.unwrap()).unwrap(), "\"outnum\";r=0;t=600");
-        for _ in 0..9 {
-            let verdict = limits.admit(OUTNUM, 0, Duration::ZERO, &mut standing);
-            assert!(matches!(verdict, Verdict::Refused { policy, .. } if policy == "outnum"));
-        }
-        // The refused ones took nothing from the limit of all.
-        let admitted = (0..9)
-            .filter(|_| matches!(limits.admit(TASKLIST, 0, Duration::ZERO, &mut None), Verdict::Admitted));
-        assert_eq!(admitted.count(), 4);
-    }
-
-    #[test]
-    fn looking_charges_nobody() {
-        let limits = Limits::new(&[limit(60, 3, TargetSet::ALL, Duration::ZERO)]);
-        for left in [3, 2, 1, 0] {
-            for _ in 0..5 {
-                let standing = limits.look(OUTNUM).unwrap();
-                assert_eq!((standing.remaining, standing.reset), (left, u64::from(3 - left) * 60));
-            }
-            limits.admit(OUTNUM, 0, Duration::ZERO, &mut None);
-        }
-    }
-
-    #[test]
-    fn what_did_not_change_goes_on_from_where_it_is() {
-        let outnum = || [OUTNUM].into_iter().collect();
-        let admits = |limits: &Limits, target| {
-            matches!(limits.admit(target, 0, Duration::ZERO, &mut None), Verdict::Admitted)
-        };
-        let before = Limits::new(&[
-            limit(9, 1, outnum(), Duration::ZERO),
-            limit(9, 2, TargetSet::ALL, Duration::ZERO),
-        ]);
-        assert!(admits(&before, OUTNUM));
-        let same = Limits::new(&[
-            limit(9, 1, outnum(), Duration::ZERO),
-            limit(9, 3, TargetSet::ALL, Duration::ZERO),
-        ]);
-        let after = same.after(&before);
-        assert!(!admits(&after, OUTNUM));
-        assert!(
-            (0..3).all(|_| admits(&after, TASKLIST)) && !admits(&after, TASKLIST),
-            "another burst begins anew"
-        );
-        // Two alike have a state each.
-        let twice =
-            || Limits::new(&[limit(9, 1, outnum(), Duration::ZERO), limit(9, 1, outnum(), Duration::ZERO)]);
-        let third = twice().after(&after);
-        assert!(!admits(&third, OUTNUM));
-        assert!(admits(&twice(), OUTNUM));
-    }
-
-    #[test]
-    fn a_limit_may_delay_before_it_refuses() {
-        let limits = Limits::new(&[limit(3600, 1, TargetSet::ALL, Duration::from_secs(2))]);
-        let ask = |waited| limits.admit(TASKLIST, 0, waited, &mut None);
-        assert!(matches!(ask(Duration::ZERO), Verdict::Admitted));
-        assert!(matches!(ask(Duration::ZERO), Verdict::Wait { at: 0, delay } if delay.as_millis() > 900));
-        assert!(matches!(ask(Duration::from_millis(1500)), Verdict::Refused { .. }));
-    }
-
-    #[test]
-    fn policies_name_the_limits_that_apply() {
-        let limits = Limits::new(&[
-            limit(100, 200, TargetSet::ALL, Duration::ZERO),
-            limit(6, 2, [OUTNUM].into_iter().collect(), Duration::ZERO),
-        ]);
-        let of = |target: Target| limits.policies()[target.index()].clone();
-        assert_eq!(of(OUTNUM).unwrap(), "\"outnum\";q=6;w=3600, \"all\";q=100;w=3600");
-        assert_eq!(of(TASKLIST).unwrap(), "\"all\";q=100;w=3600");
-        assert!(Limits::new(&[]).policies().iter().all(Option::is_none));
-    }
 }

@@ -13,6 +13,7 @@ use super::metrics::{Gauge, Reading, Slots};
 use super::numbers;
 use super::outgoing::Room;
 use super::settings::{Priority, Settings};
+use super::shared::{Shared, SharedStatus};
 use super::source::Sources;
 use super::team_url::TeamUrls;
 use super::upstream::{BadOrigin, Upstream};
@@ -79,6 +80,8 @@ pub struct Rooms {
     pub team_urls: Option<Arc<dyn TeamUrls>>,
     /// Begins spans; none: nothing is traced.
     pub tracer: Option<Tracer>,
+    /// Where limits are shared with other replicas; none: they are not.
+    pub shared: Option<Arc<Shared>>,
 }
 
 /// Why a configuration can't run on this host.
@@ -123,7 +126,7 @@ impl Running {
         let connector = Connector::new(&settings.egress)?;
         Ok(Arc::new(Self {
             nobody: App::nobody(slots.of(super::app::NOBODY)),
-            apps: apps(&settings, slots, &[])?,
+            apps: apps(&settings, slots, rooms.shared.as_ref(), &[])?,
             global: GlobalLimit::new(settings.limits.global),
             in_flight: InFlight::new(settings.upstream.max_in_flight),
             storing: Arc::new(InFlight::new(usize::MAX)),
@@ -167,7 +170,7 @@ impl Running {
         let same_room = settings.limits.max_body_bytes == self.settings.limits.max_body_bytes;
         Ok(Arc::new(Self {
             nobody: App::nobody(slots.of(super::app::NOBODY)),
-            apps: apps(&settings, slots, &self.apps)?,
+            apps: apps(&settings, slots, self.rooms.shared.as_ref(), &self.apps)?,
             global: GlobalLimit::new(settings.limits.global).after(&self.global),
             in_flight: self.in_flight.at_most(settings.upstream.max_in_flight),
             storing: Arc::clone(&self.storing),
@@ -200,6 +203,11 @@ impl Running {
     /// Whether requests are refused because the process is about to end.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// How the Redis stands that limits are shared through, if they are.
+    pub fn shared(&self) -> Option<SharedStatus> {
+        self.rooms.shared.as_ref().map(|shared| shared.status())
     }
 
     /// The gauges as they stand.
@@ -258,7 +266,12 @@ impl Running {
 }
 
 /// The apps as they run; what is counted of those that were there `before` goes on.
-fn apps(settings: &Settings, slots: &Slots, before: &[App]) -> Result<Vec<App>, StartError> {
+fn apps(
+    settings: &Settings,
+    slots: &Slots,
+    shared: Option<&Arc<Shared>>,
+    before: &[App],
+) -> Result<Vec<App>, StartError> {
     let before: HashMap<&str, &App> = before.iter().map(|app| (app.name.as_str(), app)).collect();
     let apps = settings.apps.iter().map(|app| {
         let credential = settings.credentials.get(&app.credential).ok_or_else(|| StartError::Credential {
@@ -266,7 +279,7 @@ fn apps(settings: &Settings, slots: &Slots, before: &[App]) -> Result<Vec<App>, 
             credential: app.credential.clone(),
         })?;
         let before = before.get(app.name.as_str()).copied();
-        Ok(App::new(app, credential.clone(), slots.of(&app.name), before))
+        Ok(App::new(app, credential.clone(), slots.of(&app.name), shared, before))
     });
     apps.collect()
 }

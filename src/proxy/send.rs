@@ -79,6 +79,12 @@ impl Service<Attempt> for Send {
     }
 }
 
+/// What has come on other connections is read before this one writes, so that writes come close together: who reads
+/// them wakes once for several, where it would be woken, and take the processor, for each.
+async fn let_others_read() {
+    tokio::task::yield_now().await;
+}
+
 async fn send(attempt: Attempt) -> Result<Sent, Failed> {
     let Attempt { mut call, acquired, way, authorization, started, until } = attempt;
     let Acquired { lane, mut ticket, fresh } = acquired;
@@ -88,8 +94,10 @@ async fn send(attempt: Attempt) -> Result<Sent, Failed> {
     let patience = Patience { until, extend: &extend };
     let outcome = match lane {
         Lane::Http1(mut lane) => {
+            let_others_read().await;
             begin(&mut lane, &mut call, &way, &authorization);
             let answer = Awaited::new(lane, &way).wait(patience).await;
+            let_others_read().await;
             answer.map(|(head, lane)| take_in(head, lane, &way))
         }
         Lane::Http2(lane) => over_http2(lane, for_http2(&mut call, &way, authorization), patience).await,

@@ -1,6 +1,7 @@
 //! What the room can be told.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -138,6 +139,13 @@ pub struct Rate {
     pub burst: u32,
 }
 
+impl Rate {
+    /// From one to the next, on average; never zero.
+    pub fn period(self) -> Duration {
+        (self.per / self.count.max(1)).max(Duration::from_nanos(1))
+    }
+}
+
 /// What all apps together may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GlobalRate {
@@ -147,11 +155,50 @@ pub struct GlobalRate {
     pub max_wait: Duration,
 }
 
+/// Where limits are shared with the other replicas.
+#[derive(Debug, Clone)]
+pub struct SharedLimitSettings {
+    /// Which Redis.
+    pub url: RedisUrl,
+    /// How long a request waits for it at most.
+    pub timeout: Duration,
+    /// What each process has of a limit while Redis can't be asked: above 0, at most 1.
+    pub fallback_share: f64,
+}
+
+/// A Redis.
+#[derive(Debug, Clone)]
+pub struct RedisUrl {
+    /// Whether TLS is spoken.
+    pub tls: bool,
+    /// A name or an address; IPv6 without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Who asks; none: the default user.
+    pub user: Option<String>,
+    /// With which password, if any.
+    pub password: Option<SecretString>,
+    /// Which of its databases.
+    pub database: u32,
+}
+
+impl fmt::Display for RedisUrl {
+    /// Without user and password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "rediss" } else { "redis" };
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        write!(f, "{scheme}://{open}{}{close}:{}/{}", self.host, self.port, self.database)
+    }
+}
+
 /// What holds for all apps.
 #[derive(Debug, Clone)]
 pub struct LimitSettings {
     /// All apps together.
     pub global: GlobalRate,
+    /// Where limits are shared; none: each process keeps its own.
+    pub shared: Option<SharedLimitSettings>,
     /// Largest body, bytes.
     pub max_body_bytes: u64,
     /// Longest pause between two parts of a body.

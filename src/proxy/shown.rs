@@ -9,6 +9,7 @@ use super::limits::{LimitStatus, names};
 use super::metrics::{Endings, Metrics};
 use super::running::Running;
 use super::settings::{AppSettings, Checks, Priority};
+use super::shared::SharedStatus;
 
 /// Who may call, and how much of what they may is used.
 #[derive(Debug, Clone, Serialize)]
@@ -17,6 +18,8 @@ pub struct AppsStatus {
     pub apps: Vec<AppStatus>,
     /// The limit of all of them together.
     pub global: GlobalStatus,
+    /// The Redis that limits are shared through, if they are.
+    pub shared: Option<SharedStatus>,
 }
 
 /// One app.
@@ -61,7 +64,7 @@ impl Proxy {
             let (requests, rate_limited) = counts.get(app.slot).copied().unwrap_or_default();
             AppStatus::of(&running, (app, settings), requests, rate_limited)
         });
-        AppsStatus { apps: apps.collect(), global: running.global.status() }
+        AppsStatus { apps: apps.collect(), global: running.global.status(), shared: running.shared() }
     }
 }
 

@@ -41,6 +41,7 @@ mod retries;
 mod rights;
 mod rooms;
 mod rotation;
+mod shared_limits;
 mod signing;
 mod smoke;
 mod store_kill;

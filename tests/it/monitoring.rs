@@ -16,9 +16,13 @@ const RECORD: &str = r#"{"bot_id":"1","call_sn":"9","calls":[{"call_id":"1"}]}"#
 /// All that there is to count, after a day on which much went wrong.
 async fn exported() -> Exported {
     let mut exported = Exported::default();
-    for gateway in
-        [well().await, refused_by_the_saas().await, without_the_saas().await, without_a_store().await]
-    {
+    for gateway in [
+        well().await,
+        refused_by_the_saas().await,
+        without_the_saas().await,
+        without_a_store().await,
+        without_redis(),
+    ] {
         exported.add(&gateway.metrics().await.0);
     }
     exported
@@ -82,6 +86,11 @@ async fn without_a_store() -> Gateway {
     store.refuse(Some(StoreError::Full("the disk is full".into())));
     gateway.push(RECORD).await.refused(500, -50001, "not_kept");
     gateway
+}
+
+/// Limits are to be shared.
+fn without_redis() -> Gateway {
+    Gateway::at("http://127.0.0.1:9").with(format!("limits: {{shared: \"redis://{}\"}}", nobody())).start()
 }
 
 #[tokio::test]

@@ -11,11 +11,15 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
         ("History", history()),
         ("HistorySample", sample()),
         ("Endings", endings()),
-        ("Apps", object(json!({ "apps": list("App"), "global": component("schemas", "GlobalLimit") }))),
+        ("Apps", apps()),
         ("App", app()),
         ("Limit", limit()),
         ("GlobalLimit", global()),
     ]
+}
+
+fn apps() -> Value {
+    object(json!({ "apps": list("App"), "global": component("schemas", "GlobalLimit"), "shared": shared() }))
 }
 
 fn history() -> Value {
@@ -94,6 +98,18 @@ fn limit() -> Value {
         "remaining": described(count(), "How many would be let in now."),
         "reset_seconds": described(count(), "Until all of the burst is there again."),
     }))
+}
+
+/// The Redis of `limits.shared`.
+pub(super) fn shared() -> Value {
+    let redis = object(json!({
+        "url": described(text(), "Without user and password."),
+        "up": described(json!({ "type": "boolean" }), "Whether it answers, so that limits are shared."),
+        "error": described(json!({ "type": ["string", "null"] }), "Why not."),
+        "fallbacks": described(count(), "Requests that were decided without it."),
+    }));
+    let none = json!({ "type": "null" });
+    json!({ "description": "What limits are shared through; null: each process keeps its own.", "anyOf": [redis, none] })
 }
 
 fn global() -> Value {

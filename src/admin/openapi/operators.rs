@@ -451,6 +451,10 @@ fn status() -> Value {
                     "waiting": { "type": "integer", "description": "Requests that wait for their turn." },
                 },
             },
+            "limits": {
+                "type": "object",
+                "properties": { "shared": super::figures::shared() },
+            },
             "egress": {
                 "type": "object",
                 "description": "The whitelisted addresses, and those that connections leave from.",

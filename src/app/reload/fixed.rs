@@ -1,4 +1,5 @@
-//! What a running gateway can't change: where it listens, where events are kept, how the log looks, where traces go.
+//! What a running gateway can't change: where it listens, where limits are shared, where events are kept, how the log
+//! looks, where traces go.
 
 use anyhow::bail;
 use serde_json::Value;
@@ -6,12 +7,13 @@ use serde_json::Value;
 use crate::config::Config;
 
 /// Keys that take effect with the next start, as they stand in the file.
-const FIXED: [&str; 12] = [
+const FIXED: [&str; 13] = [
     "listen.proxy",
     "listen.callbacks",
     "listen.admin",
     "listen.proxy_tls",
     "listen.callbacks_tls",
+    "limits.shared",
     "store.path",
     "store.postgres",
     "store.replica",
@@ -28,6 +30,7 @@ pub(super) fn keep(config: &mut Config, running: &Config) -> Vec<&'static str> {
     config.admin.address = running.admin.address;
     config.proxy.listen.tls.clone_from(&running.proxy.listen.tls);
     config.hub.listen.tls.clone_from(&running.hub.listen.tls);
+    config.proxy.limits.shared.clone_from(&running.proxy.limits.shared);
     config.store = running.store.clone();
     config.proxy.spool.clone_from(&running.proxy.spool);
     config.log.format = running.log.format;

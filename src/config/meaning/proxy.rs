@@ -49,6 +49,11 @@ fn limits(written: &Limits) -> proxy::LimitSettings {
             rate: rate(written.global.rate, written.global.burst),
             max_wait: written.global.max_wait,
         },
+        shared: written.shared.as_ref().map(|shared| proxy::SharedLimitSettings {
+            url: shared.url.0.clone(),
+            timeout: shared.timeout,
+            fallback_share: shared.fallback_share,
+        }),
         max_body_bytes: written.max_body.0,
         body_idle_timeout: written.body_idle_timeout.0,
     }

@@ -76,6 +76,29 @@ impl Scalar for Ratio {
     }
 }
 
+/// A part of a whole that is not none of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(in crate::config) struct Share(pub(in crate::config) f64);
+
+impl Scalar for Share {
+    const NAME: &'static str = "a number above 0, at most 1";
+    const BARE: bool = true;
+
+    fn parse(text: &str) -> Result<Self, Bad> {
+        // Less than this lets nothing through that anybody would notice.
+        let share = text.parse().ok().filter(|share| (0.001..=1.0).contains(share));
+        share.map(Self).ok_or_else(|| Bad::new("is no share", "from 0.001 to 1, as in 0.5: a half"))
+    }
+
+    fn shown(&self, _: &str) -> Json {
+        self.0.into()
+    }
+
+    fn schema() -> Json {
+        json!({"type": ["number", "string"], "minimum": 0.001, "maximum": 1, "pattern": r"\$\{"})
+    }
+}
+
 /// A size in bytes; not zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::config) struct Size(pub(in crate::config) u64);

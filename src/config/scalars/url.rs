@@ -1,13 +1,14 @@
 //! URLs, each as strict as what it is for.
 
 use http::Uri;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value as Json, json};
 
 use super::pattern;
 use crate::config::read::{Bad, Scalar};
 use crate::config::secrets;
 use crate::net::{EgressProxy, EgressProxyKind, Origin, Scheme};
+use crate::proxy;
 use crate::store;
 use crate::telemetry::trace::otlp;
 
@@ -187,41 +188,6 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Declares URLs of other services, of which only scheme and host are looked at here.
-macro_rules! service_url {
-    ($($(#[doc = $doc:literal])+ $name:ident, $what:literal, [$($scheme:literal),+], $help:literal;)+) => {$(
-        $(#[doc = $doc])+
-        #[derive(Debug, Clone)]
-        pub(in crate::config) struct $name;
-
-        impl Scalar for $name {
-            const NAME: &'static str = $what;
-
-            fn parse(text: &str) -> Result<Self, Bad> {
-                let known = [$($scheme),+];
-                let rest = text.split_once("://").filter(|(scheme, _)| known.contains(scheme));
-                match rest {
-                    Some((_, rest)) if !rest.is_empty() => Ok(Self),
-                    _ => Err(Bad::new(concat!("is not ", $what), $help)),
-                }
-            }
-
-            fn shown(&self, text: &str) -> Json {
-                secrets::without_url_secrets(text.split('?').next().unwrap_or("")).into()
-            }
-
-            fn schema() -> Json {
-                json!({"type": "string", "pattern": pattern(&format!("({})://.+", [$($scheme),+].join("|")))})
-            }
-        }
-    )+};
-}
-
-service_url! {
-    /// A Redis.
-    RedisUrl, "the URL of a Redis", ["redis", "rediss"], "redis://host:6379, or rediss:// for TLS";
-}
-
 /// A PostgreSQL.
 #[derive(Debug, Clone)]
 pub(in crate::config) struct PostgresUrl(pub(in crate::config) store::PostgresUrl);
@@ -239,6 +205,58 @@ impl Scalar for PostgresUrl {
 
     fn schema() -> Json {
         json!({"type": "string", "pattern": pattern("(postgresql|postgres)://.+")})
+    }
+}
+
+/// A Redis.
+#[derive(Debug, Clone)]
+pub(in crate::config) struct RedisUrl(pub(in crate::config) proxy::RedisUrl);
+
+impl RedisUrl {
+    const PORT: u16 = 6379;
+}
+
+impl Default for RedisUrl {
+    fn default() -> Self {
+        let host = "localhost".to_owned();
+        Self(proxy::RedisUrl { tls: false, host, port: Self::PORT, user: None, password: None, database: 0 })
+    }
+}
+
+impl Scalar for RedisUrl {
+    const NAME: &'static str = "the URL of a Redis";
+
+    fn parse(text: &str) -> Result<Self, Bad> {
+        let help =
+            "redis://user:password@host:6379/0, or rediss:// for TLS; all but the host may be left out";
+        let bad = |message| Bad::new(message, help);
+        let parts = split(text).ok_or_else(|| bad("is no URL of a Redis"))?;
+        let tls = match parts.scheme.as_str() {
+            "redis" => false,
+            "rediss" => true,
+            _ => return Err(bad("is neither redis nor rediss")),
+        };
+        let database = match parts.path.strip_prefix('/').unwrap_or(parts.path) {
+            "" => 0,
+            number => number.parse().map_err(|_| bad("has a path that is no number of a database"))?,
+        };
+        let (user, password) = match parts.userinfo.map(login).transpose()? {
+            None => (None, None),
+            Some((user, password)) => {
+                let is_given = !password.expose_secret().is_empty();
+                (Some(user).filter(|user| !user.is_empty()), is_given.then_some(password))
+            }
+        };
+        let port = parts.port.unwrap_or(Self::PORT);
+        Ok(Self(proxy::RedisUrl { tls, host: parts.host, port, user, password, database }))
+    }
+
+    fn shown(&self, text: &str) -> Json {
+        secrets::without_url_secrets(text).into()
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": pattern("rediss?://.+")})
     }
 }
 
@@ -269,8 +287,6 @@ impl Scalar for CollectorUrl {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
 
     #[test]
@@ -314,6 +330,32 @@ mod tests {
         assert_eq!(proxy.shown("socks5://a:b@h:1"), "socks5://***@h:1");
         for text in ["http://h", "https://h:1", "socks4://h:1", "http://h:1/x", "http://%zz@h:1", "h:1"] {
             assert!(ProxyUrl::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_redis_may_be_named_by_its_host_alone() {
+        let redis = RedisUrl::parse("redis://cache").unwrap().0;
+        assert_eq!(
+            (redis.to_string().as_str(), redis.user, redis.password.is_some()),
+            ("redis://cache:6379/0", None, false)
+        );
+        let redis = RedisUrl::parse("rediss://gate%40way:p%3Aw@[::1]:7000/3").unwrap();
+        assert_eq!(redis.0.to_string(), "rediss://[::1]:7000/3");
+        assert_eq!(redis.0.user.as_deref(), Some("gate@way"));
+        assert_eq!(redis.0.password.as_ref().unwrap().expose_secret(), "p:w");
+        assert_eq!(redis.shown("redis://:secret@h/1"), "redis://***@h/1");
+        assert!(!format!("{redis:?}").contains("p:w"));
+        for text in [
+            "cache:6379",
+            "http://cache",
+            "redis://",
+            "redis://h/x",
+            "redis://h/0/1",
+            "redis://h:0",
+            "redis://h?db=1",
+        ] {
+            assert!(RedisUrl::parse(text).is_err(), "{text}");
         }
     }
 

@@ -9,7 +9,7 @@ use crate::config::node::{Content, Node};
 use crate::config::read::{At, Reader, Value};
 use crate::config::record::record;
 use crate::config::report::quote;
-use crate::config::scalars::{CollectorUrl, Count, Rate, Ratio};
+use crate::config::scalars::{CollectorUrl, Count, Rate, Ratio, RedisUrl, Share, Timeout};
 
 /// Which local addresses connections leave from.
 #[derive(Debug, Clone, Default)]
@@ -87,6 +87,54 @@ impl Value for GlobalRate {
 
     fn schema() -> Json {
         json!({"title": "a rate, or {limit, burst, max_wait}", "anyOf": [Rate::schema(), RateAndBurst::schema()]})
+    }
+}
+
+record! {
+    /// The Redis that limits are shared through, and what holds while it does not answer.
+    struct RedisAndFallback {
+        /// Which one: `redis://user:password@host:6379/0`, or `rediss://` for TLS.
+        url: RedisUrl,
+        /// How long a request waits for it at most.
+        timeout: Timeout = "20ms",
+        /// What each process lets in of each limit while Redis does not answer: above 0, at most 1. One by the
+        /// number of replicas keeps the sum where it was.
+        fallback_share: Share = "0.5",
+    }
+}
+
+/// What holds where only the URL is written.
+const REDIS_TIMEOUT: Duration = Duration::from_millis(20);
+const FALLBACK_SHARE: f64 = 0.5;
+
+/// A Redis, or a Redis with what holds without it.
+#[derive(Debug, Clone)]
+pub(in crate::config) struct SharedLimits {
+    /// Which one.
+    pub(in crate::config) url: RedisUrl,
+    /// How long a request waits for it.
+    pub(in crate::config) timeout: Duration,
+    /// What each process has of a limit without it.
+    pub(in crate::config) fallback_share: f64,
+}
+
+impl Value for SharedLimits {
+    fn read(node: &Node, reader: &mut Reader<'_>) -> Option<(Self, Json)> {
+        if let Content::Map(_) = &node.content {
+            let (all, shown) = RedisAndFallback::read(node, reader)?;
+            let RedisAndFallback { url, timeout, fallback_share } = all;
+            return Some((
+                Self { url: url.value, timeout: timeout.0, fallback_share: fallback_share.0 },
+                shown,
+            ));
+        }
+        let (url, shown) = RedisUrl::read(node, reader)?;
+        Some((Self { url, timeout: REDIS_TIMEOUT, fallback_share: FALLBACK_SHARE }, shown))
+    }
+
+    fn schema() -> Json {
+        let title = "the URL of a Redis, or {url, timeout, fallback_share}";
+        json!({"title": title, "anyOf": [RedisUrl::schema(), RedisAndFallback::schema()]})
     }
 }
 

@@ -27,8 +27,7 @@ pub struct LimitStatus {
 }
 
 impl Limit {
-    fn status(&self) -> LimitStatus {
-        let remaining = self.remaining();
+    fn status(&self, remaining: u32) -> LimitStatus {
         LimitStatus {
             name: self.name.clone(),
             endpoints: names(self.targets),
@@ -45,7 +44,7 @@ impl Limit {
 impl Limits {
     /// Each of them, the narrowest first.
     pub fn status(&self) -> Vec<LimitStatus> {
-        self.limits.iter().map(Limit::status).collect()
+        self.limits.iter().enumerate().map(|(at, limit)| limit.status(self.remaining_of(at))).collect()
     }
 }
 

@@ -28,7 +28,7 @@ export default function apps(main) {
             "div",
             { class: "cards" },
             answer.apps.map((app) => card(app, answer, before)),
-            all(answer.global),
+            all(answer.global, answer.shared),
           ),
   );
   return polled.stop;
@@ -127,7 +127,7 @@ function limited(limit) {
   );
 }
 
-function all({ configured_per_second: configured, allowed_per_second: allowed, waiting }) {
+function all({ configured_per_second: configured, allowed_per_second: allowed, waiting }, shared) {
   const short = allowed < configured;
   return h(
     "article",
@@ -137,6 +137,7 @@ function all({ configured_per_second: configured, allowed_per_second: allowed, w
       { class: "card-head" },
       h("h2", null, t("apps.global")),
       short ? badge("warn", t("apps.short")) : null,
+      shared ? badge(shared.up ? "good" : "bad", t(shared.up ? "apps.shared" : "apps.alone")) : null,
     ),
     h(
       "div",
@@ -149,6 +150,11 @@ function all({ configured_per_second: configured, allowed_per_second: allowed, w
         short ? "warn" : "",
       ),
     ),
-    facts([[t("apps.waiting"), count(waiting)]]),
+    facts([
+      [t("apps.waiting"), count(waiting)],
+      shared && [t("apps.redis"), code(shared.url)],
+      shared?.error && [t("apps.redis.error"), shared.error],
+      shared?.fallbacks > 0 && [t("apps.fallbacks"), count(shared.fallbacks)],
+    ]),
   );
 }

@@ -32,7 +32,7 @@ function* gateway({ store, config = {} }) {
   if (keys) yield ["warn", t("attention.restart", { keys }), to("config")];
 }
 
-function* upstream({ upstreams = [], egress = {}, clock_skew_seconds: skew = 0, global = {} }) {
+function* upstream({ upstreams = [], egress = {}, clock_skew_seconds: skew = 0, global = {}, limits = {} }) {
   for (const { url, healthy, dns_error: dns, open_circuits: open } of upstreams) {
     if (!healthy) yield ["bad", t("attention.upstream", { url })];
     else if (open.length) yield ["warn", t("attention.circuits", { url, addresses: open.join(", ") })];
@@ -45,6 +45,7 @@ function* upstream({ upstreams = [], egress = {}, clock_skew_seconds: skew = 0, 
   if (Math.abs(skew) > SKEW_SECONDS) yield ["warn", t("attention.skew", { time })];
   const { configured_per_second: of, allowed_per_second: allowed } = global;
   if (allowed < of) yield ["warn", t("attention.short", { allowed: rate(allowed), of: rate(of) }), to("apps")];
+  if (limits.shared?.up === false) yield ["warn", t("attention.alone", { why: limits.shared.error ?? "–" }), to("apps")];
 }
 
 function* deliveries({ backlog = {}, batches = {} }) {
