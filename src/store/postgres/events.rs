@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::keeper::{seq, seq_number, shard_number};
 use super::partition::{Day, Partitioned, day_of};
+use super::values::plain;
 use crate::store::log::record::{code, kind_of, nanos, time};
 use crate::store::{Batch, Event, EventId, Gap, NewEvent, Place, Seq, ShardId};
 use crate::xinyao::callback::Kind;
@@ -133,9 +134,9 @@ pub(super) async fn append(
     let times: Vec<_> = events.iter().map(|event| nanos(event.received_at)).collect();
     let kinds: Vec<_> = events.iter().map(|event| i16::from(code(event.kind))).collect();
     let apps: Vec<_> = events.iter().map(|event| &*event.app).collect();
-    let labels: Vec<_> = events.iter().map(|event| event.label.as_deref()).collect();
-    let tasks: Vec<_> = events.iter().map(|event| event.task_id.as_deref()).collect();
-    let calls: Vec<_> = events.iter().map(|event| event.call_sn.as_deref()).collect();
+    let labels: Vec<_> = events.iter().map(|event| event.label.as_deref().map(plain)).collect();
+    let tasks: Vec<_> = events.iter().map(|event| event.task_id.as_deref().map(plain)).collect();
+    let calls: Vec<_> = events.iter().map(|event| event.call_sn.as_deref().map(plain)).collect();
     let types: Vec<_> = events.iter().map(|event| event.content_type.as_deref()).collect();
     let bodies: Vec<_> = events.iter().map(|event| &event.body[..]).collect();
     let rows = client

@@ -1,5 +1,6 @@
 //! Against a real PostgreSQL.
 
+mod deliveries;
 mod house;
 
 use std::time::Duration;
