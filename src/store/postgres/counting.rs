@@ -97,11 +97,12 @@ async fn matching(
              counted AS (
                SELECT shard, first, until, events FROM class WHERE whole
                UNION ALL
-               SELECT p.shard, p.first, p.until, 1 FROM part AS p
-               JOIN event AS e ON e.shard = p.shard AND e.seq >= greatest(p.first, p.block * 4096)
-                 AND e.seq < least(p.until, (p.block + 1) * 4096)
+               SELECT p.shard, p.first, p.until, e.events FROM part AS p CROSS JOIN LATERAL (
+                 SELECT app, kind, count(*) AS events FROM event AS e
+                 WHERE shard = p.shard AND seq >= greatest(p.first, p.block * 4096)
+                   AND seq < least(p.until, (p.block + 1) * 4096) AND {in_time} GROUP BY 1, 2) AS e
                JOIN class AS c ON c.shard = p.shard AND c.block = p.block AND c.app = e.app AND c.kind = e.kind
-               WHERE NOT c.whole AND {in_time})
+               WHERE NOT c.whole)
              SELECT shard, first, until, sum(events)::bigint FROM counted GROUP BY 1, 2, 3 ORDER BY 1",
             narrowed.sql()
         )

@@ -22,9 +22,9 @@ WITH behind AS MATERIALIZED (
   FROM frontier AS f JOIN shard AS h ON h.id = f.shard WHERE f.next < h.next),
 place AS MATERIALIZED (SELECT DISTINCT shard, next FROM behind),
 counted AS (
-  SELECT p.shard, p.next, e.app, e.kind, count(*) AS events
-  FROM place AS p JOIN event AS e ON e.shard = p.shard AND e.seq >= p.next AND e.seq < (p.next / 4096 + 1) * 4096
-  GROUP BY 1, 2, 3, 4
+  SELECT p.shard, p.next, e.app, e.kind, e.events FROM place AS p CROSS JOIN LATERAL (
+    SELECT app, kind, count(*) AS events FROM event
+    WHERE shard = p.shard AND seq >= p.next AND seq < (p.next / 4096 + 1) * 4096 GROUP BY 1, 2) AS e
   UNION ALL
   SELECT p.shard, p.next, t.app, t.kind, sum(t.events)
   FROM place AS p JOIN tally AS t ON t.shard = p.shard AND t.block > p.next / 4096 GROUP BY 1, 2, 3, 4)

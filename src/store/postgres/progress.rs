@@ -37,7 +37,7 @@ CREATE TABLE retry (
   subscriber integer REFERENCES subscriber ON DELETE CASCADE, shard integer, seq bigint, due bigint NOT NULL,
   attempts integer NOT NULL, spent integer NOT NULL, claimed_by bigint, claimed_until timestamptz,
   PRIMARY KEY (subscriber, shard, seq)) WITH (fillfactor = 80);
-CREATE INDEX retry_due ON retry (subscriber, due);
+CREATE INDEX retry_due ON retry (subscriber, due, shard, seq);
 CREATE TABLE dead (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   subscriber integer NOT NULL REFERENCES subscriber ON DELETE CASCADE, shard integer NOT NULL, seq bigint NOT NULL,

@@ -26,15 +26,12 @@ const SETTLE: &str = concat!(
       $10::integer[], $11::bigint[], $12::integer[], $13::smallint[], $14::integer[], $15::text[], $16::bytea[])
     WITH ORDINALITY AS g (name, shard, seq, fate, due, spent, number, at, day, status, latency_ms, error, answer, n)
   JOIN subscriber AS s ON s.name = g.name JOIN shard AS h ON h.id = g.shard),
-waiting AS MATERIALIZED (
-  SELECT r.subscriber, r.shard, r.seq, r.attempts, r.claimed_by,
-    r.claimed_until > clock_timestamp()
-      AND EXISTS (SELECT 1 FROM replica AS c WHERE c.epoch = r.claimed_by AND NOT c.fenced) AS claimed
-  FROM given AS g JOIN retry AS r USING (subscriber, shard, seq)
-  ORDER BY r.subscriber, r.shard, r.seq FOR UPDATE OF r),
 mine AS MATERIALIZED (
   SELECT g.*, coalesce(g.number, w.attempts, 0) AS attempts
-  FROM given AS g LEFT JOIN waiting AS w USING (subscriber, shard, seq)
+  FROM (SELECT * FROM given ORDER BY subscriber, shard, seq) AS g LEFT JOIN LATERAL (
+    SELECT r.attempts, r.claimed_by, r.claimed_until > clock_timestamp()
+      AND EXISTS (SELECT 1 FROM replica AS c WHERE c.epoch = r.claimed_by AND NOT c.fenced) AS claimed
+    FROM retry AS r WHERE r.subscriber = g.subscriber AND r.shard = g.shard AND r.seq = g.seq FOR UPDATE) AS w ON true
   WHERE (w.claimed_by = $1 OR (g.own AND w.claimed IS NOT TRUE))
     AND (g.seq >= g.first OR EXISTS (SELECT 1 FROM kept AS k WHERE k.shard = g.shard AND k.seq = g.seq))),
 gone AS (
