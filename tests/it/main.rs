@@ -21,6 +21,7 @@ mod doctor;
 mod documents;
 mod durability;
 mod egress;
+mod failover;
 mod fair_share;
 mod first_hour;
 mod framing;

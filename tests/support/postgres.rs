@@ -1,5 +1,7 @@
 //! A PostgreSQL of a test's own, from the packages of the system; it ends with the test.
 
+#![allow(dead_code, reason = "unit tests use another part of it than tests/it")]
+
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -41,6 +43,29 @@ impl Postgres {
     /// Where a database of it is found.
     pub fn url_of(&self, database: &str) -> String {
         format!("postgresql://gateway@{}:{}/{database}", self.address, self.port)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> std::net::SocketAddr {
+        (self.address.parse::<std::net::IpAddr>().unwrap(), self.port).into()
+    }
+
+    /// Stops it in its tracks, with all its children; [`wake`](Self::wake) has them go on.
+    pub fn freeze(&self) {
+        self.to_all("STOP");
+    }
+
+    /// Has it go on.
+    pub fn wake(&self) {
+        self.to_all("CONT");
+    }
+
+    fn to_all(&self, name: &str) {
+        // The server first: it then makes no more of them.
+        signal(self.pid(), name);
+        for child in children(self.pid()) {
+            signal(child, name);
+        }
     }
 
     /// Its process.
@@ -97,7 +122,10 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         if let Some(mut server) = self.server.take() {
-            // It may have been made to stand still.
+            // They may have been made to stand still.
+            for child in children(server.id()) {
+                signal(child, "CONT");
+            }
             signal(server.id(), "CONT");
             signal(server.id(), "QUIT");
             server.wait().ok();
@@ -105,8 +133,15 @@ impl Drop for Postgres {
     }
 }
 
+/// A child of the server may have ended meanwhile.
 fn signal(pid: u32, name: &str) {
-    Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().unwrap();
+    let mut kill = Command::new("kill");
+    kill.arg(format!("-{name}")).arg(pid.to_string()).stderr(Stdio::null()).status().unwrap();
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
 /// An empty cluster, made once for all tests: `initdb` takes a second.

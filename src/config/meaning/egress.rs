@@ -17,7 +17,7 @@ pub(super) fn settings(file: &File, report: &mut Report) -> EgressSettings {
     EgressSettings {
         source_ips: match &*written.source_ips {
             SourceIps::None => net::SourceIps::None,
-            SourceIps::Auto => net::SourceIps::Auto,
+            SourceIps::Auto => own(file).map_or(net::SourceIps::Auto, |own| net::SourceIps::List(vec![own])),
             SourceIps::List(list) => net::SourceIps::List(values(list)),
         },
         allowed_ips: values(&written.allowed_ips),
@@ -30,6 +30,13 @@ pub(super) fn settings(file: &File, report: &mut Report) -> EgressSettings {
         },
         ca_file: upstream.ca_file.as_ref().map(|path| path.0.clone()),
     }
+}
+
+/// Of several replicas on one host, each of which listens at an allowed address of its own, that of this one.
+fn own(file: &File) -> Option<IpAddr> {
+    let address = file.listen.proxy.0.ip();
+    let allowed = file.egress.allowed_ips.iter().any(|allowed| allowed.value == address);
+    (allowed && file.store.postgres.is_some()).then_some(address)
 }
 
 fn check(written: &Egress, report: &mut Report) {

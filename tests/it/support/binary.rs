@@ -70,6 +70,13 @@ impl Binary {
         Self::spawn(Arc::clone(&self.folder), "exec \"$0\" \"$@\"", [Stdio::null(), Stdio::null()])
     }
 
+    /// Runs the `config.yaml` of this folder with this environment; ready when this returns.
+    pub fn run_in(folder: &Arc<tempfile::TempDir>, environment: &[(&str, String)]) -> Self {
+        let set =
+            environment.iter().fold(String::new(), |set, (name, value)| set + &format!("{name}='{value}' "));
+        Self::start(Arc::clone(folder), &format!("export {set}; exec \"$0\" \"$@\""))
+    }
+
     fn start(folder: Arc<tempfile::TempDir>, script: &str) -> Self {
         Self::spawn(folder, script, [Stdio::null(), Stdio::null()]).ready()
     }
@@ -124,6 +131,11 @@ impl Binary {
             assert!(Instant::now() < until, "it does not end: {:#?}", self.log());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
     }
 
     /// What it has logged.

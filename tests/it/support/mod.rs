@@ -3,6 +3,8 @@
 //! - [`Gateway`]: a gateway in this process, on free ports, from a configuration of which a test writes only
 //!   what it is about. [`Binary`]: the real thing, where the promise is about the process.
 //! - [`Sandbox`]: the stand-in SaaS. [`Upstream`]: a server that does what it is told, byte by byte.
+//! - [`Cluster`]: three of the real thing on one [`Postgres`] and one [`Redis`], each by a [`Relay`] that can be cut;
+//!   [`Pushes`]: a SaaS that pushes to all of them; [`Subscriber`]: what notes all that it gets.
 //! - [`Collector`]: where spans go.
 //! - [`Line`]: one TCP connection, as a client's or a server's end; every wait on it has a deadline.
 //! - [`Browser`]: what operators look at the console with.
@@ -14,6 +16,7 @@
 
 mod binary;
 mod browser;
+mod cluster;
 mod collector;
 mod egress_proxy;
 mod gateway;
@@ -23,7 +26,9 @@ mod load;
 mod log;
 mod message;
 mod promql;
+mod pushes;
 mod redis;
+mod relay;
 mod sandbox;
 mod tls;
 mod upload;
@@ -33,6 +38,7 @@ use std::time::{Duration, Instant};
 
 pub use binary::{Binary, Starting};
 pub use browser::Browser;
+pub use cluster::{Cluster, HeldShard, Replica};
 pub use collector::{Collector, Span};
 pub use egress_proxy::EgressProxy;
 pub use gateway::{Builder, Gateway, Metrics, TOKEN, callback, config, merge};
@@ -42,7 +48,9 @@ pub use load::Load;
 pub use log::logged;
 pub use message::{Answer, Ask, Seen, get, post, request};
 pub use promql::Exported;
+pub use pushes::{Pushed, Pushes, Subscriber, try_ask};
 pub use redis::Redis;
+pub use relay::Relay;
 pub use sandbox::Sandbox;
 pub use tls::{Authority, Pair};
 pub use upload::{outnum, outnum_as, outnum_with, workbook};
@@ -75,14 +83,24 @@ pub fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
 /// Waits until `holds`, and panics when it does not within [`DEADLINE`].
 #[track_caller]
 pub fn eventually(holds: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {
+    let waited = in_time(DEADLINE, holds);
+    async move {
+        waited.await;
+    }
+}
+
+/// Waits until `holds`, and panics when it does not within `limit`; how long it took.
+#[track_caller]
+pub fn in_time(limit: Duration, holds: impl AsyncFnMut() -> bool) -> impl Future<Output = Duration> {
     let caller = std::panic::Location::caller();
     async move {
         let mut holds = holds;
-        let until = Instant::now() + DEADLINE;
+        let begun = Instant::now();
         while !holds().await {
-            assert!(Instant::now() < until, "did not come true within {DEADLINE:?}: {caller}");
+            assert!(begun.elapsed() < limit, "did not come true within {limit:?}: {caller}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        begun.elapsed()
     }
 }
 
