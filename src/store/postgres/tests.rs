@@ -2,6 +2,7 @@
 
 mod deliveries;
 mod house;
+mod model;
 
 use std::time::Duration;
 
