@@ -122,7 +122,7 @@ impl Gateway {
             None => {
                 let (sockets, lock) = succession::enter(&config, given.sockets, threads).await?;
                 let desk = succession::open_desk(&config.store.path);
-                (sockets, Opened::embedded(config.store.clone(), lock).await?, desk)
+                (sockets, Opened::open(config.store.clone(), lock).await?, desk)
             }
         };
         let threads = sockets.proxy.len();
@@ -181,7 +181,8 @@ impl Gateway {
             addresses: Arc::clone(&addresses),
             store: Arc::clone(&store.store),
             store_path: store.path(),
-            commits: store.metrics(),
+            store_metrics: store.metrics(),
+            degraded: store.degraded(),
             spans: tracer.as_ref().map(Tracer::metrics),
             shared,
             certificates: Arc::clone(&certificates),

@@ -53,7 +53,7 @@ pub use self::once::{
     Claim, Claimed, Conclusion, Digest, Earlier, Finding, KEEP_REQUESTS, KeptAnswer, MAX_REQUESTS,
     MAX_REQUESTS_OF_APP, Marks, RequestId, RequestState, RequestSummary,
 };
-pub use self::postgres::{BadPostgresUrl, PostgresStore, PostgresUrl, Probed, probe};
+pub use self::postgres::{BadPostgresUrl, ClusterMetrics, PostgresStore, PostgresUrl, Probed, probe};
 pub use self::settings::{ClusterSettings, Settings};
 pub use self::team_url::{MAX_TEAM_URLS, MAX_TEAM_URLS_EACH, TeamUrl, too_many};
 

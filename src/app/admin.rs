@@ -16,6 +16,7 @@ use super::figures::{self, Checks, Figures};
 use super::history::Gauges;
 use super::reload::{self, Reloads, Shown, Trigger};
 use super::rotation;
+use super::store::Degraded;
 use super::subscribers::Served;
 use super::team_urls::Addresses;
 use crate::admin::{self, Check, History, Operations, Problem, Views};
@@ -46,7 +47,9 @@ pub(super) struct Parts {
     /// Where the store is on disk, if it is.
     pub(super) store_path: Option<PathBuf>,
     /// What the store counts of itself.
-    pub(super) commits: Option<Box<dyn Collector>>,
+    pub(super) store_metrics: Vec<Box<dyn Collector>>,
+    /// What is amiss with the store while it takes events in all the same.
+    pub(super) degraded: Option<Degraded>,
     /// What became of spans, if there are any.
     pub(super) spans: Option<trace::Metrics>,
     /// Where limits are shared, if they are.
@@ -95,7 +98,8 @@ fn views(parts: Parts, figures: &Arc<Figures>, history: Arc<History>) -> Views {
     let checks: Checks = {
         let (store, draining) = (Arc::clone(&parts.store), parts.draining.clone());
         let shown = Arc::clone(&parts.shown);
-        Arc::new(move || checks(&*store, &draining, shown.detail()))
+        let degraded = parts.degraded.clone();
+        Arc::new(move || checks(&*store, degraded.as_deref(), &draining, shown.detail()))
     };
     let mut metrics = Registry::default();
     metrics.register_collector(Box::new(parts.proxy.metrics()));
@@ -104,8 +108,8 @@ fn views(parts: Parts, figures: &Arc<Figures>, history: Arc<History>) -> Views {
     metrics.register_collector(Box::new(ledger::Metrics(Arc::clone(&parts.batches))));
     metrics.register_collector(Box::new(dispatch::Metrics(Arc::clone(&parts.dispatch))));
     metrics.register_collector(Box::new(certificates::Metrics(Arc::clone(&parts.certificates))));
-    if let Some(commits) = parts.commits {
-        metrics.register_collector(commits);
+    for collector in parts.store_metrics {
+        metrics.register_collector(collector);
     }
     if let Some(shared) = parts.shared {
         metrics.register_collector(Box::new(SharedMetrics(shared)));
@@ -167,9 +171,15 @@ fn views(parts: Parts, figures: &Arc<Figures>, history: Arc<History>) -> Views {
 }
 
 /// What must hold for requests to be taken, and whether it does.
-fn checks(store: &dyn Store, draining: &Drain, config: String) -> Vec<Check> {
+fn checks(
+    store: &dyn Store,
+    degraded: Option<&(dyn Fn() -> Option<String> + Send + Sync)>,
+    draining: &Drain,
+    config: String,
+) -> Vec<Check> {
     let stopping = draining.is_started();
     let writable = store.writable();
+    let degraded = degraded.and_then(|degraded| degraded());
     vec![
         Check { name: "config", ok: true, detail: config },
         Check {
@@ -180,7 +190,11 @@ fn checks(store: &dyn Store, draining: &Drain, config: String) -> Vec<Check> {
         Check {
             name: "store",
             ok: writable.is_ok(),
-            detail: writable.err().map_or_else(|| "writable".to_owned(), |error| error.to_string()),
+            detail: match (&writable, degraded) {
+                (Ok(()), None) => "writable".to_owned(),
+                (Ok(()), Some(degraded)) => format!("degraded: {degraded}"),
+                (Err(error), _) => error.to_string(),
+            },
         },
     ]
 }

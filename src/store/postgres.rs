@@ -9,6 +9,7 @@ mod cluster;
 mod counting;
 mod database;
 mod deliveries;
+mod entering;
 mod events;
 mod expire;
 mod figures;
@@ -16,6 +17,7 @@ mod group;
 mod keeper;
 mod ledger;
 mod local;
+mod metrics;
 mod once;
 mod operate;
 mod partition;
@@ -23,6 +25,7 @@ mod probe;
 mod progress;
 mod query;
 mod recent;
+mod retention;
 mod room;
 mod schema;
 mod seat;
@@ -47,12 +50,15 @@ use tokio::task::JoinHandle;
 use tokio_rustls::rustls::ClientConfig;
 
 use self::database::Database;
+use self::entering::Entering;
 use self::keeper::{Keeper, give_up};
 use self::local::Local;
+pub use self::metrics::ClusterMetrics;
 use self::once::{Clock, Conclusions, Tickets};
 use self::partition::Partitions;
 pub use self::probe::{Probed, probe};
 use self::recent::Latest;
+use self::retention::Retention;
 use self::room::Room;
 use self::seat::Seat;
 use self::settler::Settler;
@@ -78,9 +84,9 @@ pub struct PostgresStore {
     database: Arc<Database>,
     vital: Arc<Database>,
     seat: Arc<Seat>,
-    partitions: Arc<Partitions>,
     room: Arc<Room>,
     latest: Arc<Latest>,
+    entering: Entering,
     commits: Arc<Commits>,
     local: Arc<Local>,
     writer: Mutex<Option<Arc<Writer>>>,
@@ -91,7 +97,8 @@ pub struct PostgresStore {
     /// The shards that this replica's ledger follows.
     ledger: Arc<watch::Sender<Arc<[ShardId]>>>,
     tasks: Mutex<Option<Tasks>>,
-    retention: Duration,
+    #[cfg(test)]
+    retention: Arc<Retention>,
 }
 
 #[derive(Debug)]
@@ -159,8 +166,21 @@ impl PostgresStore {
             #[cfg(test)]
             room: Arc::clone(&straight.room),
         });
+        let retention = Arc::new(Retention {
+            database: Arc::clone(&database),
+            seat: Arc::clone(&straight.seat),
+            partitions: Arc::clone(&straight.partitions),
+            room: Arc::clone(&straight.room),
+            latest: Arc::clone(&straight.latest),
+            keep: settings.retention,
+        });
         let handle = vital.handle();
-        let others = vec![handle.spawn(concluding), handle.spawn(sweeping), handle.spawn(booking)];
+        let others = vec![
+            handle.spawn(concluding),
+            handle.spawn(sweeping),
+            handle.spawn(booking),
+            handle.spawn(Arc::clone(&retention).run()),
+        ];
         let tasks = Tasks {
             writing: handle.spawn(writing),
             settling: handle.spawn(settling),
@@ -173,9 +193,9 @@ impl PostgresStore {
             database,
             vital,
             seat: Arc::clone(&straight.seat),
-            partitions: Arc::clone(&straight.partitions),
             room: Arc::clone(&straight.room),
             latest: Arc::clone(&straight.latest),
+            entering: Entering::default(),
             commits: Arc::clone(&straight.commits),
             local,
             writer: Mutex::new(Some(Arc::new(writer))),
@@ -185,7 +205,8 @@ impl PostgresStore {
             clock,
             ledger,
             tasks: Mutex::new(Some(tasks)),
-            retention: settings.retention,
+            #[cfg(test)]
+            retention,
         })
     }
 
@@ -194,10 +215,27 @@ impl PostgresStore {
         Arc::clone(&self.commits)
     }
 
+    /// Whether PostgreSQL answers, and this replica has its seat.
+    pub fn is_up(&self) -> bool {
+        *self.seat.up().borrow() && self.seat.epoch().is_ok()
+    }
+
+    /// What is amiss while events are taken in nevertheless: PostgreSQL is away, or events wait on this host.
+    pub fn degraded(&self) -> Option<String> {
+        let waiting = self.local.waiting();
+        let why = match (self.seat.epoch(), *self.seat.up().borrow()) {
+            (Err(why), _) => why.to_string(),
+            (Ok(_), false) => "PostgreSQL does not answer".to_owned(),
+            (Ok(_), true) if waiting > 0 => "PostgreSQL is back".to_owned(),
+            (Ok(_), true) => return None,
+        };
+        Some(format!("{why}; callbacks are kept on this host, where {waiting} wait to be forwarded"))
+    }
+
     /// Whether an event would be kept now: in PostgreSQL, or on this host.
     fn takes_events(&self) -> Result<(), StoreError> {
         self.room.check(0)?;
-        match *self.seat.up().borrow() && self.seat.epoch().is_ok() {
+        match self.is_up() {
             true => Ok(()),
             false => self.local.store.writable(),
         }

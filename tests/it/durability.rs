@@ -15,14 +15,14 @@ use crate::support::{
 const LINES: usize = 16;
 
 /// A gateway with one subscriber, at `hook`.
-fn gateway(hook: &Upstream) -> Builder {
+pub fn gateway(hook: &Upstream) -> Builder {
     let subscriber =
         format!("subscribers: [{{name: hook, url: \"{}/\", retry: [100ms, 1s, 5s]}}]", hook.url());
     Gateway::at("http://127.0.0.1:9").with(subscriber).with("log: {access: false}")
 }
 
 /// The call record of that number, of at least `size` bytes.
-fn record(number: usize, size: usize) -> String {
+pub fn record(number: usize, size: usize) -> String {
     format!(r#"{{"bot_id":"1","call_sn":"{number}","calls":[{{"dialog_text":"{}"}}]}}"#, "x".repeat(size))
 }
 
@@ -32,7 +32,7 @@ fn number(seen: &Seen) -> usize {
 }
 
 /// A subscriber that notes which records it got.
-fn noting() -> (Upstream, Arc<Mutex<BTreeSet<usize>>>) {
+pub fn noting() -> (Upstream, Arc<Mutex<BTreeSet<usize>>>) {
     let got = Arc::<Mutex<BTreeSet<usize>>>::default();
     let notes = Arc::clone(&got);
     let hook = Upstream::scripted(move |seen| {
@@ -65,7 +65,7 @@ async fn nothing_acknowledged_is_lost_by_a_kill() {
 }
 
 /// Pushes until the gateway is killed; the numbers that were acknowledged.
-async fn push_and_kill(gateway: &Binary, next: &AtomicUsize) -> BTreeSet<usize> {
+pub async fn push_and_kill(gateway: &Binary, next: &AtomicUsize) -> BTreeSet<usize> {
     let acks = AtomicUsize::new(0);
     let enough = fastrand::usize(1..1500);
     let pushing = (0..LINES).map(async |_| {

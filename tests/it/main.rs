@@ -10,6 +10,7 @@ mod batches;
 mod callbacks;
 mod checks;
 mod clock;
+mod cluster;
 mod command_line;
 mod config;
 mod console;

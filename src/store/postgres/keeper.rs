@@ -13,9 +13,9 @@ use tokio_postgres::{Error, Row, Transaction};
 use super::database::Database;
 use super::once;
 use super::partition::Partitions;
-use super::progress::follow_new_shard;
+use super::progress::{DRAINED, follow_new_shard};
 use super::schema::{MEMBERS, Prepared, prepare};
-use super::seat::{LEASE, Seat, Seated, ShardRow};
+use super::seat::{LEASE, Seat, Seated, ShardRow, held};
 use crate::store::log::record::nanos;
 use crate::store::{Seq, ShardId, StoreError};
 
@@ -30,6 +30,21 @@ WITH held AS (
 SELECT EXISTS (SELECT 1 FROM held), (SELECT generation FROM control),
   EXISTS (SELECT 1 FROM replica WHERE NOT fenced AND lease_until < clock_timestamp() AND epoch <> $1),
   id, next, holder, day FROM (SELECT 1) AS one LEFT JOIN shard ON true ORDER BY id";
+
+/// Takes up shards that nobody has and in which something is left to deliver, and gives up those that were taken up and
+/// in which nothing is.
+fn tidy() -> String {
+    let held = held!();
+    format!(
+        "{held}, adopted AS (
+           UPDATE shard SET holder = $1 FROM held WHERE id IN (
+             SELECT id FROM shard AS h WHERE holder IS NULL AND NOT ({DRAINED}) ORDER BY id FOR UPDATE SKIP LOCKED)
+           RETURNING id),
+         freed AS (
+           UPDATE shard AS h SET holder = NULL FROM held WHERE holder = $1 AND id <> $2 AND {DRAINED} RETURNING id)
+         SELECT id, true FROM adopted UNION ALL SELECT id, false FROM freed"
+    )
+}
 
 /// What keeps the seat.
 pub(super) struct Keeper {
@@ -128,6 +143,11 @@ impl Keeper {
         let own = renewed.shards.iter().find(|row| row.id == seated.shard);
         let day = own.map_or(seated.day, |row| row.day);
         self.seat.holds(Seated { until: asked + LEASE, day, ..seated }, &renewed.shards);
+        let other =
+            |row: &ShardRow| row.id != seated.shard && row.holder.is_none_or(|epoch| epoch == seated.epoch);
+        if renewed.shards.iter().any(other) {
+            self.tidy(seated).await?;
+        }
         if renewed.expired && self.steady.is_some_and(|since| since.elapsed() >= STEADY) {
             self.take_over(seated.epoch).await?;
         }
@@ -161,9 +181,31 @@ impl Keeper {
         renewed(&rows.await?)
     }
 
+    /// Takes up shards that nobody has and in which there is something to deliver, and gives up those that were taken
+    /// up and in which there is nothing left.
+    async fn tidy(&self, seated: Seated) -> Result<(), StoreError> {
+        let rows = self.database.ask(move |client| {
+            Box::pin(async move {
+                let tidy = client.prepare_cached(&tidy()).await?;
+                client.query(&tidy, &[&seated.epoch, &shard_number(seated.shard)]).await
+            })
+        });
+        let rows = rows.await?;
+        let adopted: Vec<i32> = rows.iter().filter(|row| row.get(1)).map(|row| row.get(0)).collect();
+        if !adopted.is_empty() {
+            self.seat.adopted(adopted.len());
+            tracing::info!(shards = ?adopted, "took up shards that nobody had");
+        }
+        if !rows.is_empty() {
+            self.seat.hurry.notify_one();
+        }
+        Ok(())
+    }
+
     async fn take_over(&self, epoch: i64) -> Result<(), StoreError> {
         let (gone, shards) = self.database.ask(move |client| Box::pin(take_over(client, epoch))).await?;
         if !gone.is_empty() {
+            self.seat.adopted(shards.len());
             tracing::warn!(?gone, ?shards, "took over from replicas that renew their leases no more");
             self.seat.hurry.notify_one();
         }

@@ -75,11 +75,6 @@ pub(super) fn day_of(nanos: i64) -> Day {
     Day::try_from(nanos.div_euclid(DAY)).unwrap_or(Day::MAX)
 }
 
-/// When a day begins, in nanoseconds.
-pub(super) fn begin_of(day: Day) -> i64 {
-    i64::from(day).saturating_mul(DAY)
-}
-
 /// Attached rather than created as one: that needs no lock which others wait for.
 async fn make(client: &mut Client, of: &Partitioned, day: Day) -> Result<(), Error> {
     let Partitioned { table, with } = of;
@@ -128,6 +123,5 @@ mod tests {
         for (nanos, day) in [(0, 0), (DAY - 1, 0), (DAY, 1), (-1, -1), (-DAY, -1), (-DAY - 1, -2)] {
             assert_eq!(day_of(nanos), day, "{nanos}");
         }
-        assert_eq!(day_of(begin_of(20_784)), 20_784);
     }
 }

@@ -133,7 +133,8 @@ WHERE s.name = $1 ORDER BY r.id";
 /// A shard that is not written to is over for now when nothing of it is left to do: of the shard `h`.
 pub(super) const DRAINED: &str = "
 NOT EXISTS (SELECT 1 FROM frontier AS f WHERE f.shard = h.id AND f.next < h.next)
-AND NOT EXISTS (SELECT 1 FROM retry AS r WHERE r.shard = h.id)
+AND NOT EXISTS (
+  SELECT 1 FROM subscriber AS s JOIN retry AS r ON r.subscriber = s.id AND r.shard = h.id)
 AND NOT EXISTS (SELECT 1 FROM replay AS r WHERE r.shard = h.id)";
 
 /// All subscribers begin with the first event of a new shard. Its maker holds [`MEMBERS`].
@@ -191,28 +192,37 @@ pub(super) fn replay(row: &Row) -> Replay {
     Replay { id: ReplayId(row.get(0)), shard: shard_id(row.get(1)), next, end, filter }
 }
 
+impl PostgresStore {
+    async fn take_up(&self, name: Arc<str>, since: i64) -> Result<SubscriberState, StoreError> {
+        self.settler()?.flush().await?;
+        let epoch = self.seat.epoch()?;
+        let open = self.database.ask(move |client| {
+            Box::pin(async move {
+                if let Some(state) = known(client, &name, epoch).await? {
+                    return Ok(Some(state));
+                }
+                enter(client, &name, since).await?;
+                known(client, &name, epoch).await
+            })
+        });
+        let forgotten = || StoreError::Unavailable("the subscriber is being forgotten".into());
+        open.await?.ok_or_else(forgotten)
+    }
+}
+
 impl Progress for PostgresStore {
     fn open(&self, subscriber: &str, start: Start) -> Answer<'_, SubscriberState> {
         let name: Arc<str> = subscriber.into();
         Box::pin(async move {
-            self.settler()?.flush().await?;
-            let epoch = self.seat.epoch()?;
-            // Nothing comes later than the last of times.
-            let since = match start {
-                Start::Now => i64::MAX,
-                Start::Since(at) => nanos(at),
-            };
-            let open = self.database.ask(move |client| {
-                Box::pin(async move {
-                    if let Some(state) = known(client, &name, epoch).await? {
-                        return Ok(Some(state));
-                    }
-                    enter(client, &name, since).await?;
-                    known(client, &name, epoch).await
-                })
-            });
-            let forgotten = || StoreError::Unavailable("the subscriber is being forgotten".into());
-            open.await?.ok_or_else(forgotten)
+            let at = Timestamp::now();
+            let since = self.entering.since(&name, start);
+            let state = self.take_up(Arc::clone(&name), since).await;
+            match (&state, start) {
+                (Ok(_), _) => self.entering.entered(&name),
+                (Err(_), Start::Now) => self.entering.refused(&name, at),
+                (Err(_), Start::Since(_)) => {}
+            }
+            state
         })
     }
 

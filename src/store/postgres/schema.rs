@@ -21,6 +21,8 @@ pub(super) const OLDEST: i32 = 130_000;
 const LOCK: i64 = 0x0078_696e_7961_6f00;
 /// Held by who adds a shard or a subscriber: each subscriber has a frontier in each shard.
 pub(super) const MEMBERS: i64 = LOCK + 1;
+/// Held by who moves everybody past what is too old.
+pub(super) const RETENTION: i64 = LOCK + 5;
 /// Held by who makes or drops partitions.
 pub(super) const PARTITIONS: i64 = LOCK + 2;
 /// Held by who keeps a `team_url`: there is room for so many.

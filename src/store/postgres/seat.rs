@@ -1,6 +1,7 @@
 //! What this process may write to and deliver from, for as long as its lease lasts.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,7 @@ pub(super) struct Seat {
     /// What others are told of this process: JSON.
     about: Mutex<Arc<str>>,
     pub(super) hurry: Notify,
+    adoptions: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -73,6 +75,7 @@ impl Seat {
             up: watch::Sender::new(false),
             about: Mutex::new("{}".into()),
             hurry: Notify::new(),
+            adoptions: AtomicU64::new(0),
         }
     }
 
@@ -156,6 +159,15 @@ impl Seat {
             self.hurry.notify_one();
         }
         error
+    }
+
+    /// How many shards were taken over from others.
+    pub fn adoptions(&self) -> u64 {
+        self.adoptions.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn adopted(&self, shards: usize) {
+        self.adoptions.fetch_add(shards as u64, Ordering::Relaxed);
     }
 
     /// There is no seat, or it is given up.

@@ -45,7 +45,11 @@ impl Straight {
         let append = self
             .database
             .ask(move |client| Box::pin(async move { events::append(client, under, &asked).await }));
-        let kept = append.await?.ok_or_else(|| self.seat.lost(seated.epoch))?;
+        let kept = append.await.inspect_err(|_| {
+            // The day may have been dropped.
+            self.partitions.forget();
+        });
+        let kept = kept?.ok_or_else(|| self.seat.lost(seated.epoch))?;
         self.set_day(seated.shard, last);
         let count = group.len() - kept.repeated.len();
         if count > 0 {

@@ -25,6 +25,8 @@ mod line;
 mod load;
 mod log;
 mod message;
+#[path = "../../support/postgres.rs"]
+mod postgres;
 mod promql;
 mod pushes;
 mod redis;
@@ -47,6 +49,7 @@ pub use line::Line;
 pub use load::Load;
 pub use log::logged;
 pub use message::{Answer, Ask, Seen, get, post, request};
+pub use postgres::Postgres;
 pub use promql::Exported;
 pub use pushes::{Pushed, Pushes, Subscriber, try_ask};
 pub use redis::Redis;
