@@ -235,10 +235,7 @@ impl PostgresStore {
     /// Whether an event would be kept now: in PostgreSQL, or on this host.
     fn takes_events(&self) -> Result<(), StoreError> {
         self.room.check(0)?;
-        match self.is_up() {
-            true => Ok(()),
-            false => self.local.store.writable(),
-        }
+        if self.is_up() { Ok(()) } else { self.local.store.writable() }
     }
 
     /// The seat's epoch, while PostgreSQL answers: who is not to wait asks for this first.

@@ -46,9 +46,10 @@ fn found(place: &str, probed: &Probed) -> Vec<Finding> {
     });
     let apart = probed.clock_ahead.unsigned_abs();
     let what = format!("store.postgres: its clock is {:.1} s from this host's", apart.as_secs_f64());
-    findings.push(match apart > APART {
-        true => Finding::note(what, "set the clocks of both (NTP): retention and retries go by them"),
-        false => Finding::good(what),
+    findings.push(if apart > APART {
+        Finding::note(what, "set the clocks of both (NTP): retention and retries go by them")
+    } else {
+        Finding::good(what)
     });
     findings
 }

@@ -87,9 +87,10 @@ impl Local {
                 continue;
             }
             let answers = *up.borrow_and_update();
-            let forwarded = match answers {
-                true => self.step(&straight).await,
-                false => Err(StoreError::Unavailable("PostgreSQL is away".into())),
+            let forwarded = if answers {
+                self.step(&straight).await
+            } else {
+                Err(StoreError::Unavailable("PostgreSQL is away".into()))
             };
             self.tell(&forwarded);
             if forwarded.is_err() {

@@ -2,8 +2,14 @@
 
 use std::borrow::Cow;
 
-/// Text without U+0000, which a JSON string may hold and `text` can't.
+/// Most bytes of a name: a row of an index takes some 2700, and an event that can't be written would hold up the
+/// local log.
+const MAX_NAME_BYTES: usize = 1000;
+
+/// A name as it is kept and looked for: without U+0000, which a JSON string may hold and `text` can't, and cut where it
+/// is longer than any that means something.
 pub(super) fn plain(text: &str) -> Cow<'_, str> {
+    let text = &text[..text.floor_char_boundary(MAX_NAME_BYTES)];
     if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
 
