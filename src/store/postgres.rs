@@ -144,13 +144,13 @@ impl PostgresStore {
             Arc::clone(&straight.partitions),
             Arc::clone(&cluster.replica),
         );
-        if tokio::time::timeout(FIRST_LOOK, keeper.look()).await.is_err() {
-            tracing::warn!(
-                "PostgreSQL did not answer in time; callbacks are kept on this host until it does"
-            );
-        }
+        let late = |_| Err(StoreError::Unavailable("PostgreSQL did not answer in time".into()));
+        let looked = tokio::time::timeout(FIRST_LOOK, keeper.look()).await.unwrap_or_else(late);
         if let Some(why) = keeper.unfit() {
             return Err(why);
+        }
+        if let Err(error) = looked {
+            tracing::warn!(%error, "callbacks are kept on this host until PostgreSQL takes them");
         }
         let (writer, writing) = Writer::new(Arc::clone(&straight), Arc::clone(&local));
         let seat = || Arc::clone(&straight.seat);

@@ -1,11 +1,14 @@
 //! With `store.postgres`, what was acknowledged is kept whatever happens to the gateway and to PostgreSQL.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use crate::durability::{gateway, noting, push_and_kill, record};
-use crate::support::{Binary, Builder, Gateway, Postgres, Upstream, callback, eventually, get, post};
+use crate::support::{Authority, Binary, Builder, Gateway, Pair, Postgres, Upstream, callback};
+use crate::support::{eventually, get, post};
 
 fn replica(hook: &Upstream, postgres: &Postgres, name: &str) -> Builder {
     gateway(hook).with(format!("store: {{postgres: \"{}\", replica: {name}}}", postgres.url()))
@@ -87,4 +90,34 @@ async fn nothing_acknowledged_is_lost_when_either_side_is_killed() {
     }
     eventually(async || got.lock().unwrap().is_superset(&acked)).await;
     assert_eq!(get("/readyz").send(gateway.admin).await.status, 200);
+}
+
+/// Has it speak TLS, with this certificate.
+fn serve_tls(postgres: &Postgres, pair: &Pair) {
+    for (file, path) in [("server.crt", pair.certificate()), ("server.key", pair.key())] {
+        let text = STANDARD.encode(std::fs::read(path).unwrap());
+        postgres.sql(&format!("COPY (SELECT '{text}') TO PROGRAM 'base64 -d > {file} && chmod 600 {file}'"));
+    }
+    postgres.sql("ALTER SYSTEM SET ssl = on");
+    postgres.sql("SELECT pg_reload_conf()");
+}
+
+#[tokio::test]
+async fn the_certificate_of_postgresql_is_looked_at() {
+    let (hook, _) = noting();
+    let postgres = Postgres::start();
+    let authority = Authority::new();
+    serve_tls(&postgres, &authority.pair("127.0.0.1"));
+    let with = |query: &str| {
+        let store = format!("store: {{postgres: \"{}?{query}\"}}", postgres.url());
+        gateway(&hook).with(store).start()
+    };
+    let unknown = with("sslmode=require");
+    let told = async |gateway: &Gateway, what: &str| gateway.operate("/readyz").await.text().contains(what);
+    eventually(async || told(&unknown, "certificate").await).await;
+    let known = with(&format!("sslmode=verify-full&sslrootcert={}", authority.file()));
+    eventually(async || told(&known, "\"writable\"").await).await;
+    let used = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+      WHERE application_name = 'xinyao-gateway'";
+    assert_eq!(postgres.sql(used), "t");
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{Act, Binary, Gateway, Upstream, answer, nobody};
+use crate::support::{Act, Binary, Gateway, Postgres, Upstream, answer, nobody};
 
 /// What `doctor` says of the configuration that gateways have here with this changed: whether all is well, and
 /// the findings that are not, each with its next step.
@@ -119,4 +119,14 @@ async fn a_store_that_cannot_be() {
     finds(&upstream.url(), "store: {path: .}", "is a folder", "add a name").await;
     let (cause, step) = ("cannot write to", "a part of store.path is a file");
     finds(&upstream.url(), "store: {path: config.yaml/gateway.db}", cause, step).await;
+}
+
+#[tokio::test]
+async fn the_store_that_replicas_share_is_looked_at() {
+    let postgres = Postgres::start();
+    let at = |url: &str| format!("store: {{postgres: \"{url}\"}}");
+    let (_, failures) = doctor("http://127.0.0.1:9", &at(&postgres.url())).await;
+    assert!(!failures.iter().any(|(what, _)| what.contains("postgres")), "{failures:#?}");
+    finds("http://127.0.0.1:9", &at(&postgres.url_of("nowhere")), "(3D000)", "CREATE DATABASE").await;
+    finds("http://127.0.0.1:9", &at("postgresql://u@127.0.0.1:9/d"), "store.postgres", "is it up").await;
 }

@@ -80,7 +80,14 @@ async fn within<T>(
     let until = tokio::time::Instant::now() + DEADLINE;
     let mut client = pool.get().await.map_err(|error| unconnected(&error))?;
     match tokio::time::timeout_at(until, work(&mut client)).await {
-        Ok(done) => done.map_err(|error| told(&error)),
+        Ok(Err(error)) => {
+            if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
+                // It has become a standby: the next connection goes to who took its place.
+                drop(Object::take(client));
+            }
+            Err(told(&error))
+        }
+        Ok(Ok(done)) => Ok(done),
         Err(_) => {
             drop(Object::take(client));
             Err(StoreError::Unavailable(format!("PostgreSQL did not answer within {} s", DEADLINE.as_secs())))

@@ -131,7 +131,6 @@ impl Keeper {
             Some(seated) => seated,
             None => self.sit_down().await?,
         };
-        self.partitions.ahead(&self.database, Timestamp::now()).await?;
         let asked = Instant::now();
         let renewed = self.renew(seated.epoch).await?;
         if self.generation.replace(renewed.generation).is_some_and(|before| before != renewed.generation) {
@@ -143,6 +142,7 @@ impl Keeper {
         let own = renewed.shards.iter().find(|row| row.id == seated.shard);
         let day = own.map_or(seated.day, |row| row.day);
         self.seat.holds(Seated { until: asked + LEASE, day, ..seated }, &renewed.shards);
+        self.partitions.ahead(&self.database, Timestamp::now()).await?;
         let other =
             |row: &ShardRow| row.id != seated.shard && row.holder.is_none_or(|epoch| epoch == seated.epoch);
         if renewed.shards.iter().any(other) {
