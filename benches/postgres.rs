@@ -3,7 +3,6 @@
 //!
 //! `cargo bench --bench postgres -- [1] [4] [16]`: rows of a group; all of them without words. Figures are medians of interleaved runs; as many events are under way in both.
 
-#[expect(dead_code, reason = "tests use more of it")]
 #[path = "../tests/support/postgres.rs"]
 mod postgres;
 
