@@ -231,6 +231,10 @@ impl Addresses {
         if let Err(error) = self.tell() {
             tracing::error!(%error, "the team_urls that others registered can't be served");
         }
+        // Until now it was served here, and may have been taken up again after the other replica had forgotten it.
+        for TeamUrl { app, url, .. } in before.iter().filter(|known| !all.contains(known)) {
+            self.store.forget(&team_url::label(app, url)).await?;
+        }
         Ok(())
     }
 

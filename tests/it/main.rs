@@ -38,6 +38,7 @@ mod operators;
 mod process;
 mod reload;
 mod reload_under_way;
+mod replicas;
 mod restart;
 mod retries;
 mod rights;

@@ -63,8 +63,7 @@ CREATE TRIGGER request_goes AFTER DELETE ON request
 /// Nobody knows what came of requests that were under way in these seats, which are lost or given up. Returns how
 /// many.
 pub(super) async fn take_over(transaction: &Transaction<'_>, epochs: &[i64]) -> Result<u64, Error> {
-    let unknown =
-        "UPDATE request SET state = 2, ended_at = greatest($2, begun_at) WHERE state = 0 AND epoch = ANY($1)";
+    let unknown = "UPDATE request SET state = 2, ended_at = $2 WHERE state = 0 AND epoch = ANY($1)";
     transaction.execute(unknown, &[&epochs, &nanos(Timestamp::now())]).await
 }
 
@@ -162,7 +161,7 @@ impl Once for PostgresStore {
     }
 
     fn conclude_soon(&self, id: RequestId, conclusion: Conclusion, at: Timestamp) {
-        drop(self.conclusions.conclude(id, conclusion, at));
+        self.conclusions.conclude_soon(id, conclusion, at);
     }
 
     fn requests(
@@ -181,7 +180,10 @@ impl Once for PostgresStore {
 
     fn settle_request(&self, id: RequestId, finding: Finding, at: Timestamp) -> Answer<'_, bool> {
         let at = nanos(at);
-        let settling = self.database.ask(move |client| Box::pin(settle(client, id, finding, at)));
-        Box::pin(async move { Ok(settling.await? > 0) })
+        Box::pin(async move {
+            self.conclusions.catch_up().await?;
+            let settled = self.database.ask(move |client| Box::pin(settle(client, id, finding, at)));
+            Ok(settled.await? > 0)
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! One ledger for all replicas.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::tests::Cluster;
 use super::*;

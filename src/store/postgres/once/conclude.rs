@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::Client;
@@ -49,14 +49,15 @@ const CONCLUDE: &str = concat!(
 #[derive(Debug)]
 pub(in crate::store::postgres) struct Conclusions {
     told: mpsc::UnboundedSender<Told>,
-    /// Something could not be written.
-    behind: Arc<AtomicBool>,
+    /// How many are not written, and nobody waits until they are.
+    owed: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
 struct Told {
     what: What,
     answer: Option<oneshot::Sender<Result<(), StoreError>>>,
+    owed: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -76,23 +77,27 @@ impl Conclusions {
         room: Arc<Room>,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (told, receiver) = mpsc::unbounded_channel();
-        let behind = Arc::<AtomicBool>::default();
+        let owed = Arc::<AtomicUsize>::default();
         let unwritten = VecDeque::new();
-        let writing =
-            Writing { database, seat, room, told: receiver, unwritten, behind: Arc::clone(&behind) };
-        (Self { told, behind }, writing.run())
+        let writing = Writing { database, seat, room, told: receiver, unwritten, owed: Arc::clone(&owed) };
+        (Self { told, owed }, writing.run())
     }
 
     pub fn conclude(&self, id: RequestId, conclusion: Conclusion, at: Timestamp) -> Answer<'static, ()> {
         self.tell(What::Concluded(id, conclusion, at))
     }
 
-    /// What was told before is written now, if it is not yet.
+    /// The same for who can't wait; what is asked next sees it all the same.
+    pub fn conclude_soon(&self, id: RequestId, conclusion: Conclusion, at: Timestamp) {
+        self.owe(What::Concluded(id, conclusion, at));
+    }
+
+    /// What was told before, and nobody waits for, is written now, if it is not yet.
     ///
     /// # Errors
     /// It can't be.
     pub async fn catch_up(&self) -> Result<(), StoreError> {
-        if self.behind.load(Ordering::Acquire) { self.flush().await } else { Ok(()) }
+        if self.owed.load(Ordering::Acquire) > 0 { self.flush().await } else { Ok(()) }
     }
 
     /// Waits until what was told before is written.
@@ -106,7 +111,7 @@ impl Conclusions {
     fn tell(&self, what: What) -> Answer<'static, ()> {
         let closed = || StoreError::Unavailable("the store is closed".into());
         let (answer, answered) = oneshot::channel();
-        let sent = self.told.send(Told { what, answer: Some(answer) });
+        let sent = self.told.send(Told { what, answer: Some(answer), owed: false });
         Box::pin(async move {
             sent.map_err(|_| closed())?;
             answered.await.map_err(|_| closed())?
@@ -115,8 +120,13 @@ impl Conclusions {
 
     /// That claim, if it was taken, is forgotten.
     pub fn undo(&self, ticket: i64) {
+        self.owe(What::Undone(ticket));
+    }
+
+    fn owe(&self, what: What) {
+        self.owed.fetch_add(1, Ordering::Release);
         // Without a receiver the store is closed, and its seat given up.
-        self.told.send(Told { what: What::Undone(ticket), answer: None }).ok();
+        self.told.send(Told { what, answer: None, owed: true }).ok();
     }
 }
 
@@ -128,7 +138,7 @@ struct Writing {
     told: mpsc::UnboundedReceiver<Told>,
     /// In order.
     unwritten: VecDeque<Told>,
-    behind: Arc<AtomicBool>,
+    owed: Arc<AtomicUsize>,
 }
 
 impl Writing {
@@ -140,7 +150,6 @@ impl Writing {
                     break;
                 }
             }
-            self.behind.store(!self.unwritten.is_empty(), Ordering::Release);
         }
         while !self.unwritten.is_empty() && self.write().await.is_ok() {}
     }
@@ -173,6 +182,7 @@ impl Writing {
         }
         let written = self.unwritten.len().min(MAX_TOGETHER);
         for told in self.unwritten.drain(..written) {
+            self.owed.fetch_sub(usize::from(told.owed), Ordering::Release);
             if let Some(answer) = told.answer {
                 answer.send(Ok(())).ok();
             }
@@ -182,7 +192,6 @@ impl Writing {
 
     fn put_off(&mut self, error: &StoreError) {
         tracing::warn!(%error, waiting = self.unwritten.len(), "what came of requests is written down later");
-        self.behind.store(true, Ordering::Release);
         for told in &mut self.unwritten {
             if let Some(answer) = told.answer.take() {
                 answer.send(Err(error.clone())).ok();
@@ -191,7 +200,13 @@ impl Writing {
         self.unwritten.retain(|told| !matches!(told.what, What::Nothing));
         if self.unwritten.len() > MAX_UNWRITTEN {
             tracing::error!("what came of some requests is lost; they are unknown once this process ends");
-            self.unwritten.truncate(MAX_UNWRITTEN);
+        }
+        for told in self.unwritten.drain(MAX_UNWRITTEN.min(self.unwritten.len())..) {
+            self.owed.fetch_sub(usize::from(told.owed), Ordering::Release);
+        }
+        for told in &mut self.unwritten {
+            let fresh = !std::mem::replace(&mut told.owed, true);
+            self.owed.fetch_add(usize::from(fresh), Ordering::Release);
         }
     }
 }
