@@ -65,9 +65,11 @@ impl App {
             Some(earlier) => limits.after(&earlier.limits),
             None => limits,
         };
-        let in_flight = match earlier {
-            Some(earlier) => earlier.in_flight.at_most(settings.max_in_flight),
-            None => InFlight::new(settings.max_in_flight),
+        let max = settings.max_in_flight;
+        let in_flight = match (earlier, shared) {
+            (Some(earlier), _) => earlier.in_flight.at_most(max),
+            (None, Some(shared)) => InFlight::shared(max, &settings.name, shared),
+            (None, None) => InFlight::new(max),
         };
         Self {
             name: settings.name.clone(),

@@ -7,14 +7,19 @@
 //! it goes to the next.
 //!
 //! While the upstream answers 429 or 503, a `throttle` lets less through, and all wait for it in the same queue.
+//!
+//! Where limits are shared, tokens are cells that Redis hands out to all replicas, and the throttle is Redis' too
+//! (`source`): who waits waits in the same queue.
 
 mod fair;
 mod pace;
 mod queue;
+mod source;
 #[cfg(test)]
 mod tests;
 mod throttle;
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -23,11 +28,13 @@ use http::StatusCode;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use self::pace::Pace;
+pub use self::pace::{Measured, Meter};
 pub use self::queue::Flow;
 use self::queue::Queue;
+use self::source::Source;
 use self::throttle::{Busy, Throttle};
 use super::settings::{GlobalRate, Priority};
+use super::shared::{AskedForLess, Shared};
 
 /// Most that wait.
 const MAX_WAITING: usize = 1024;
@@ -47,7 +54,7 @@ pub struct GlobalLimit {
 
 /// Where all meet.
 struct Hall {
-    pace: Pace,
+    source: Source,
     /// Whether anybody waits, or the upstream is short: then nobody passes by.
     short: AtomicBool,
     /// Whether the upstream has answered well since it last asked for less.
@@ -95,24 +102,34 @@ pub struct GlobalStatus {
 impl GlobalLimit {
     /// As configured.
     pub fn new(rate: GlobalRate) -> Self {
-        Self { hall: Arc::new(Hall::new(rate, Throttle::default())), rate }
+        Self::shared(rate, None)
+    }
+
+    /// As configured, for all replicas together where limits are `shared`.
+    pub fn shared(rate: GlobalRate, shared: Option<&Arc<Shared>>) -> Self {
+        let source = Source::new(rate.rate, shared);
+        Self { hall: Arc::new(Hall::new(source, Throttle::default())), rate }
     }
 
     /// For a configuration that takes the place of `earlier`'s: at the same rate it is the same limit, whatever else
     /// has changed; at another it begins anew, but for what the upstream asked for. Who waits in `earlier` goes on
     /// waiting there, and is let in by its rate.
     pub fn after(mut self, earlier: &Self) -> Self {
-        self.hall = if self.rate.rate == earlier.rate.rate {
-            Arc::clone(&earlier.hall)
+        if self.rate.rate == earlier.rate.rate {
+            self.hall = Arc::clone(&earlier.hall);
         } else {
-            Arc::new(Hall::new(self.rate, earlier.hall.desk().throttle.clone()))
-        };
+            let throttle = earlier.hall.desk().throttle.clone();
+            let mut desk = self.hall.desk();
+            desk.throttle = throttle;
+            self.hall.note(&desk);
+            drop(desk);
+        }
         self
     }
 
     /// Lets one more in, unless there is not enough for all who want: then it has to [`wait`](Self::wait).
     pub fn admit(&self, now: Instant) -> bool {
-        !self.hall.short.load(Ordering::Relaxed) && self.hall.pace.take(now)
+        !self.hall.short.load(Ordering::Relaxed) && self.hall.source.take(now)
     }
 
     /// Waits for a turn, at most `max_wait`. Dropped before, it gives its place away.
@@ -121,13 +138,16 @@ impl GlobalLimit {
     /// There is none in time, or too many wait.
     pub async fn wait(&self, flow: Flow) -> Result<(), Short> {
         let Some(mut place) = self.hall.line_up(flow, now(), self.rate.max_wait)? else { return Ok(()) };
-        let has_come = match tokio::time::timeout(self.rate.max_wait + TICK, &mut place.told).await {
+        // Redis has its time to answer, however little this one has.
+        let redis = self.hall.source.well().map_or(Duration::ZERO, |(shared, _)| shared.timeout());
+        let patience = self.rate.max_wait.max(redis) + TICK;
+        let has_come = match tokio::time::timeout(patience, &mut place.told).await {
             Ok(told) => matches!(told, Ok(Turn::Come)),
             // It may have come in this very moment.
             Err(_) => place.leave(),
         };
         place.left = true;
-        if has_come { Ok(()) } else { Err(self.hall.desk().short(&self.hall.pace, flow, now())) }
+        if has_come { Ok(()) } else { Err(self.hall.desk().short(&self.hall.source, flow, now())) }
     }
 
     /// Takes in what a request that was sent at `sent_at` was answered with. 429 and 503 slow down what is sent from
@@ -136,6 +156,9 @@ impl GlobalLimit {
     pub fn answered(&self, status: StatusCode, retry_after: Option<Duration>, sent_at: Instant) {
         let too_many = status == StatusCode::TOO_MANY_REQUESTS;
         if !too_many && status != StatusCode::SERVICE_UNAVAILABLE {
+            if let Some((_, well)) = self.hall.source.well() {
+                well.note_served();
+            }
             let (short, served) = (&self.hall.short, &self.hall.served);
             if short.load(Ordering::Relaxed) && !served.load(Ordering::Relaxed) {
                 served.store(true, Ordering::Relaxed);
@@ -144,9 +167,13 @@ impl GlobalLimit {
         }
         let now = now();
         let pause = retry_after.map(|pause| pause.min(self.rate.max_wait / 2));
+        if let Some((shared, well)) = self.hall.source.well() {
+            let pause = pause.unwrap_or_default();
+            return well.slow_down(shared, now, AskedForLess { sent_at, too_many, pause });
+        }
         let mut desk = self.hall.desk();
         let others_served = self.hall.served.load(Ordering::Relaxed);
-        let (sent, busy) = (self.hall.pace.sent(now), self.hall.pace.busy(now));
+        let (sent, busy) = (self.hall.source.pace.sent(now), self.hall.source.pace.busy(now));
         let busy = Busy { sent_at, sent, busy, too_many, others_served, pause };
         let first = desk.throttle.rate(now).is_none();
         if let Some(rate) = desk.throttle.slow_down(now, busy) {
@@ -167,7 +194,8 @@ impl GlobalLimit {
     pub fn status(&self) -> GlobalStatus {
         let configured = f64::from(self.rate.rate.count) / self.rate.rate.per.as_secs_f64();
         let desk = self.hall.desk();
-        let allowed = desk.throttle.rate(now()).map_or(configured, |rate| rate.min(configured));
+        let allowed =
+            self.hall.source.slowed(&desk.throttle, now()).map_or(configured, |rate| rate.min(configured));
         GlobalStatus { configured, allowed, waiting: desk.queue.len() }
     }
 
@@ -178,9 +206,9 @@ impl GlobalLimit {
 }
 
 impl Hall {
-    fn new(rate: GlobalRate, throttle: Throttle) -> Self {
+    fn new(source: Source, throttle: Throttle) -> Self {
         let hall = Self {
-            pace: Pace::new(rate.rate),
+            source,
             short: AtomicBool::new(false),
             served: AtomicBool::new(false),
             desk: Mutex::new(Desk { queue: Queue::default(), throttle, task: Weak::new() }),
@@ -196,7 +224,12 @@ impl Hall {
 
     /// Tells those who would pass by.
     fn note(&self, desk: &Desk) {
-        let short = desk.queue.len() > 0 || desk.throttle.free_at().is_some();
+        let waiting = desk.queue.len();
+        if let Some(well) = self.source.any_well() {
+            well.note_waiting(waiting);
+        }
+        let throttled = desk.throttle.free_at().is_some() && self.source.well().is_none();
+        let short = waiting > 0 || throttled;
         self.short.store(short, Ordering::Relaxed);
     }
 
@@ -208,11 +241,11 @@ impl Hall {
         max_wait: Duration,
     ) -> Result<Option<Place>, Short> {
         let mut desk = self.desk();
-        if desk.queue.len() == 0 && desk.take(&self.pace, now, false) {
+        if desk.queue.len() == 0 && self.source.take_throttled(&mut desk.throttle, now, false) {
             self.note(&desk);
             return Ok(None);
         }
-        let short = desk.short(&self.pace, flow, now);
+        let short = desk.short(&self.source, flow, now);
         if short.retry_after > max_wait {
             return Err(short);
         }
@@ -234,48 +267,29 @@ impl Hall {
 }
 
 impl Desk {
-    /// Takes what one request needs, if it is there.
-    fn take(&mut self, pace: &Pace, now: Instant, due: bool) -> bool {
-        if self.throttle.lift(now) {
-            tracing::info!("the upstream no longer asks for less");
-        }
-        let taken = self.throttle.is_free(now) && if due { pace.take_due(now) } else { pace.take(now) };
-        if taken {
-            self.throttle.take(now, due);
-        }
-        taken
-    }
-
     /// Lets those in whose turn it is; when to look again, if anybody is left.
-    fn hand_out(&mut self, pace: &Pace, now: Instant) -> Option<Instant> {
-        while self.queue.len() > 0 && self.take(pace, now, true) {
-            self.pass_on(pace, now);
+    fn hand_out(&mut self, source: &Source, now: Instant) -> Option<Instant> {
+        while self.queue.len() > 0 && source.take_throttled(&mut self.throttle, now, true) {
+            self.pass_on(source, now);
         }
-        (self.queue.len() > 0).then(|| self.free_at(pace))
+        (self.queue.len() > 0).then(|| source.free_at(&self.throttle, now))
     }
 
     /// What one request needs goes to whoever is next, or back.
-    fn pass_on(&mut self, pace: &Pace, now: Instant) {
+    fn pass_on(&mut self, source: &Source, now: Instant) {
         // Whoever has gone away has left the queue before, so that each is told.
         let told = self.queue.pop().is_some_and(|next| next.send(Turn::Come).is_ok());
         if !told {
-            pace.give_back();
-            self.throttle.give_back(now);
+            source.give_back(&mut self.throttle, now);
         }
     }
 
-    fn free_at(&self, pace: &Pace) -> Instant {
-        let free_at = pace.free_at();
-        self.throttle.free_at().map_or(free_at, |throttled| throttled.max(free_at))
-    }
-
     /// What is said to one of `flow` that came now.
-    fn short(&self, pace: &Pace, flow: Flow, now: Instant) -> Short {
+    fn short(&self, source: &Source, flow: Flow, now: Instant) -> Short {
         let ahead = u32::try_from(self.queue.ahead(flow)).unwrap_or(u32::MAX);
-        let (period, throttled) = (pace.period(), self.throttle.period(now));
-        let free_in = self.free_at(pace).saturating_duration_since(now);
-        let slowed = throttled > period || self.throttle.free_at().is_some_and(|at| at > pace.free_at());
-        Short { retry_after: free_in + period.max(throttled).saturating_mul(ahead), slowed }
+        let (period, slowed) = source.period(&self.throttle, now);
+        let free_in = source.free_at(&self.throttle, now).saturating_duration_since(now);
+        Short { retry_after: free_in + period.saturating_mul(ahead), slowed }
     }
 }
 
@@ -303,7 +317,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         if !self.left && self.leave() {
             let mut desk = self.hall.desk();
-            desk.pass_on(&self.hall.pace, now());
+            desk.pass_on(&self.hall.source, now());
             self.hall.note(&desk);
         }
     }
@@ -315,16 +329,30 @@ async fn hand_out(hall: Arc<Hall>, task: Arc<()>) {
         let look_at = {
             let now = now();
             let mut desk = hall.desk();
-            let free_at = desk.hand_out(&hall.pace, now);
+            let free_at = desk.hand_out(&hall.source, now);
             hall.note(&desk);
             let Some(free_at) = free_at else {
                 // Before another can come and find it at work.
                 drop(task);
                 return;
             };
-            free_at.min(now + LOOK_AGAIN)
+            let look_at = free_at.min(now + LOOK_AGAIN);
+            match hall.source.well() {
+                // Redis is asked, and wakes this when it has answered.
+                Some((shared, well)) if free_at <= now => {
+                    well.want(shared);
+                    now + LOOK_AGAIN
+                }
+                _ => look_at,
+            }
         };
-        tokio::time::sleep_until(look_at.into()).await;
+        let sleep = tokio::time::sleep_until(look_at.into());
+        match hall.source.any_well() {
+            Some(well) => {
+                futures_util::future::select(pin!(sleep), pin!(well.came())).await;
+            }
+            None => sleep.await,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use tower::{Layer, Service};
 
 use super::call::{Answered, Call, Refused};
 use super::global::Short;
+use super::in_flight::Entering;
 use super::limits::Verdict;
 use super::refusal::Refusal;
 use crate::xinyao::Target;
@@ -34,6 +35,8 @@ impl<S> Layer<S> for LimitLayer {
 /// What the limits say to a call.
 enum Entry {
     Free,
+    /// Redis has to be asked whether there may be one more.
+    Enter,
     /// Ask again from limit `at` on, after `delay`.
     Wait {
         at: usize,
@@ -61,7 +64,7 @@ where
     }
 
     fn call(&mut self, mut call: Box<Call>) -> Self::Future {
-        match enter(&mut call).and_then(|()| ask(&mut call, 0)) {
+        match enter(&mut call) {
             Ok(Entry::Free) => Either::Left(self.0.call(call)),
             Ok(entry) => Either::Right(Either::Left(Box::pin(wait(self.0.clone(), call, entry)))),
             Err(refusal) => Either::Right(Either::Right(ready(Err(call.refuse(refusal))))),
@@ -70,14 +73,33 @@ where
 }
 
 /// A call that is being delayed counts as under way with its app: so there is a bound to how many are.
-fn enter(call: &mut Call) -> Result<(), Refusal> {
-    let record = &mut call.record;
-    if !record.app.in_flight.enter() {
-        return Err(Refusal::TooManyInFlight(record.app.in_flight.max()));
+fn enter(call: &mut Call) -> Result<Entry, Refusal> {
+    let in_flight = &call.record.app.in_flight;
+    match in_flight.enter_all() {
+        Entering::In => entered(call),
+        Entering::Full => Err(Refusal::TooManyInFlight(in_flight.max())),
+        Entering::Ask => Ok(Entry::Enter),
     }
+}
+
+/// It counts with its app.
+fn entered(call: &mut Call) -> Result<Entry, Refusal> {
+    let record = &mut call.record;
     record.entered.app = true;
     record.entered.store = record.target.is_some_and(needs_store) && call.worker.running.storing.enter();
-    Ok(())
+    ask(call, 0)
+}
+
+/// Asks for the room of one more; a cell of its limits comes along, so that one call is enough.
+async fn ask_to_enter(call: &mut Call) -> Result<Entry, Refusal> {
+    let target = call.record.target.ok_or(Refusal::UnknownEndpoint)?;
+    let since = Instant::now();
+    let app = &call.record.app;
+    let (room, ()) = futures_util::future::join(app.in_flight.ask(), app.limits.fetch(target)).await;
+    let Some(room) = room else { return Err(Refusal::TooManyInFlight(app.in_flight.max())) };
+    room.keep();
+    call.record.waited += since.elapsed();
+    entered(call)
 }
 
 /// With the gateway it does not count: those who wait would take the room of those who need not.
@@ -141,6 +163,7 @@ where
                 call.record.waited += delay;
                 ask(&mut call, at)
             }
+            Entry::Enter => ask_to_enter(&mut call).await,
             Entry::Ask => ask_redis(&mut call).await,
             Entry::Queue => queue(&mut call).await,
         };

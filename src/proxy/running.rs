@@ -127,7 +127,7 @@ impl Running {
         Ok(Arc::new(Self {
             nobody: App::nobody(slots.of(super::app::NOBODY)),
             apps: apps(&settings, slots, rooms.shared.as_ref(), &[])?,
-            global: GlobalLimit::new(settings.limits.global),
+            global: GlobalLimit::shared(settings.limits.global, rooms.shared.as_ref()),
             in_flight: InFlight::new(settings.upstream.max_in_flight),
             storing: Arc::new(InFlight::new(usize::MAX)),
             budget: Arc::default(),
@@ -171,7 +171,8 @@ impl Running {
         Ok(Arc::new(Self {
             nobody: App::nobody(slots.of(super::app::NOBODY)),
             apps: apps(&settings, slots, self.rooms.shared.as_ref(), &self.apps)?,
-            global: GlobalLimit::new(settings.limits.global).after(&self.global),
+            global: GlobalLimit::shared(settings.limits.global, self.rooms.shared.as_ref())
+                .after(&self.global),
             in_flight: self.in_flight.at_most(settings.upstream.max_in_flight),
             storing: Arc::clone(&self.storing),
             budget: Arc::clone(&self.budget),

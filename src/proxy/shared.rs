@@ -13,10 +13,12 @@ mod cells;
 mod draw;
 mod link;
 mod metrics;
+mod slots;
 mod task;
 #[cfg(test)]
 mod tests;
 mod usage;
+mod well;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -32,6 +34,8 @@ use crate::telemetry::histogram::{FINE, Histogram};
 pub use self::cells::{Cells, Counted, Empty, Told, Took};
 use self::link::Failure;
 pub use self::metrics::Metrics;
+pub use self::slots::Lease;
+pub use self::well::{AskedForLess, Well};
 
 /// What a process knows of the Redis that it shares its limits through.
 pub struct Shared {
@@ -39,9 +43,17 @@ pub struct Shared {
     epoch: Instant,
     is_up: AtomicBool,
     wake: Notify,
-    newcomers: Mutex<Vec<Weak<Cells>>>,
+    newcomers: Mutex<Newcomers>,
     known: Mutex<Known>,
     fallbacks: AtomicU64,
+}
+
+/// What is to be looked after.
+#[derive(Default)]
+struct Newcomers {
+    cells: Vec<Weak<Cells>>,
+    leases: Vec<Weak<Lease>>,
+    wells: Vec<Weak<Well>>,
 }
 
 struct Known {
@@ -118,7 +130,29 @@ impl Shared {
 
     /// Has these cells filled.
     pub fn watch(&self, cells: &Arc<Cells>) {
-        self.newcomers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(cells));
+        self.newcomers().cells.push(Arc::downgrade(cells));
+    }
+
+    /// Has this lease renewed.
+    pub fn watch_lease(&self, lease: &Arc<Lease>) {
+        self.newcomers().leases.push(Arc::downgrade(lease));
+    }
+
+    /// The period of which `alone` is what this process has by itself.
+    pub fn whole_of(&self, alone: Duration) -> Duration {
+        alone.mul_f64(self.settings.fallback_share)
+    }
+
+    /// Has this well filled.
+    pub fn watch_well(&self, well: &Arc<Well>) {
+        self.newcomers().wells.push(Arc::downgrade(well));
+    }
+
+    /// What is left of so many for a process that is on its own.
+    pub fn alone_of(&self, max: usize) -> usize {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "less than it was")]
+        let alone = (max as f64 * self.settings.fallback_share).round() as usize;
+        alone.max(1)
     }
 
     /// What is left of `rate` for a process that is on its own.
@@ -150,7 +184,8 @@ impl Shared {
         }
     }
 
-    fn timeout(&self) -> Duration {
+    /// How long a request waits for Redis at most.
+    pub fn timeout(&self) -> Duration {
         self.settings.timeout
     }
 
@@ -163,8 +198,8 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    fn take_newcomers(&self) -> Vec<Weak<Cells>> {
-        std::mem::take(&mut *self.newcomers.lock().unwrap_or_else(PoisonError::into_inner))
+    fn newcomers(&self) -> MutexGuard<'_, Newcomers> {
+        self.newcomers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

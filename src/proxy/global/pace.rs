@@ -107,14 +107,15 @@ pub struct Measured {
 
 /// Counts by windows of time.
 #[derive(Debug, Default)]
-struct Meter {
+pub struct Meter {
     /// The number of the window, and how many came in it, each in half of the bits.
     this: AtomicU64,
     last: AtomicU64,
 }
 
 impl Meter {
-    fn count(&self, now: u64) {
+    /// One more, `now` being nanoseconds since whenever.
+    pub fn count(&self, now: u64) {
         let (at, this) = (now >> WINDOW, self.this.load(Ordering::Relaxed));
         if this >> 32 < at {
             let begun = (at << 32) | 1;
@@ -126,7 +127,8 @@ impl Meter {
         self.this.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn measured(&self, now: u64) -> Measured {
+    /// How many came of late.
+    pub fn measured(&self, now: u64) -> Measured {
         let [(at, this), (last_at, last)] = [&self.this, &self.last].map(|window| {
             let window = window.load(Ordering::Relaxed);
             (window >> 32, window & u64::from(u32::MAX))

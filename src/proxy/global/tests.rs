@@ -177,7 +177,7 @@ async fn an_upstream_that_asks_for_less_gets_less_and_all_share_it() {
     // It takes 40 a second, and says so to the others.
     let upstream = {
         let (limit, sent) = (Arc::clone(&limit), Arc::clone(&sent));
-        let room = Pace::new(Rate { count: 40, per: Duration::from_secs(1), burst: 4 });
+        let room = super::pace::Pace::new(Rate { count: 40, per: Duration::from_secs(1), burst: 4 });
         move |sent_at: Instant| {
             let served = room.take(sent_at);
             sent.lock().unwrap().push((sent_at, served));

@@ -97,10 +97,16 @@ impl Limits {
             }
             Took::Empty(empty) => self.empty(target, empty, waited, standing),
             Took::Ask => Verdict::Ask,
-            Took::Unreachable => {
-                pool.shared.count_fallback();
-                self.admit_alone(target, from, waited, standing)
-            }
+            Took::Unreachable => self.admit_alone(target, from, waited, standing),
+        }
+    }
+
+    /// Has a cell at hand, if there is one.
+    pub async fn fetch(&self, target: Target) {
+        if let Some(pool) = &self.pool
+            && let Some(cells) = &pool.cells[target.index()]
+        {
+            cells.fetch(&pool.shared).await;
         }
     }
 

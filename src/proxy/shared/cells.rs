@@ -12,7 +12,7 @@ use super::usage;
 use crate::proxy::settings::Rate;
 
 /// So long is waited at most between two draws from a limit that has nothing left, for more than one cell to come.
-const PAUSE: Duration = Duration::from_millis(5);
+pub const PAUSE: Duration = Duration::from_millis(5);
 
 /// A limit that Redis counts.
 #[derive(Debug)]
@@ -150,6 +150,16 @@ impl Cells {
         match tokio::time::timeout(shared.timeout(), told).await {
             Ok(Ok(told)) => told,
             Ok(Err(_)) | Err(_) => Told::Unreachable,
+        }
+    }
+
+    /// Asks for one that whoever comes next may take, unless there is one, or none to be had.
+    pub async fn fetch(&self, shared: &Shared) {
+        if self.held() == 0
+            && !self.is_empty(shared.since(Instant::now()))
+            && self.ask(shared).await == Told::Cell
+        {
+            self.held.fetch_add(1, Ordering::Relaxed);
         }
     }
 

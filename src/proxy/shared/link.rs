@@ -20,14 +20,20 @@ const CONNECT: Duration = Duration::from_secs(1);
 pub enum Script {
     /// Draws from rate limits.
     Rates,
+    /// Leases slots.
+    Slots,
+    /// Draws from `limits.global`.
+    Global,
 }
 
 impl Script {
-    const ALL: [Self; 1] = [Self::Rates];
+    const ALL: [Self; 3] = [Self::Rates, Self::Slots, Self::Global];
 
     fn text(self) -> &'static str {
         match self {
             Self::Rates => include_str!("rates.lua"),
+            Self::Slots => include_str!("slots.lua"),
+            Self::Global => include_str!("global.lua"),
         }
     }
 }

@@ -89,3 +89,51 @@ async fn keys_expire_and_a_clock_that_was_set_back_does_no_harm() {
     let (_, missing) = draw(&mut link, &limit, 1).await;
     assert!(missing <= 100_000, "{missing}");
 }
+
+async fn lease(link: &mut Link, replica: &str, used: usize, wanted: usize, lease_ms: u64) -> Vec<i64> {
+    let mut command = redis::cmd("EVALSHA");
+    command.arg(link.digest(Script::Slots)).arg(1).arg("{t}:slots").arg(replica);
+    command.arg(&[10, used, wanted]).arg(lease_ms);
+    link.call(&[command]).await.unwrap().remove(0)
+}
+
+#[tokio::test]
+async fn slots_are_leased_once_and_come_free() {
+    let redis = Redis::start();
+    let mut link = link(&redis).await;
+    assert_eq!(lease(&mut link, "a", 4, 6, 10_000).await, [6, 4]);
+    assert_eq!(lease(&mut link, "b", 0, 9, 10_000).await, [4, 0]);
+    // Asked again it is the same; less is given back.
+    assert_eq!(lease(&mut link, "b", 0, 9, 10_000).await, [4, 0]);
+    assert_eq!(lease(&mut link, "a", 1, 1, 10_000).await, [1, 5]);
+    // What is under way can't be taken away.
+    assert_eq!(lease(&mut link, "a", 8, 8, 10_000).await, [8, 0]);
+    assert_eq!(lease(&mut link, "a", 0, 0, 10_000).await, [0, 6]);
+    assert_eq!(lease(&mut link, "b", 0, 4, 1).await, [4, 6]);
+    let mut others = lease(&mut link, "c", 0, 10, 10_000).await;
+    while others != [10, 0] {
+        others = lease(&mut link, "c", 0, 10, 10_000).await;
+    }
+}
+
+/// A draw from the limit of all, of 1 an hour and this burst: cells.
+async fn share(link: &mut Link, replica: &str, (burst, wanted, waiting): (u32, i64, i64)) -> i64 {
+    let mut command = redis::cmd("EVALSHA");
+    command.arg(link.digest(Script::Global)).arg(3).arg(&["{*}:rate", "{*}:slowed", "{*}:replicas"]);
+    command.arg(replica).arg(3.6e9).arg(burst).arg(&[wanted, waiting, 0, 0, 0, -1, 0, 0, 0]);
+    link.call(&[command]).await.unwrap().remove(0)[0]
+}
+
+#[tokio::test]
+async fn replicas_have_in_proportion_to_what_waits_there() {
+    let redis = Redis::start();
+    let mut link = link(&redis).await;
+    assert_eq!(share(&mut link, "a", (100, 0, 30)).await, 0);
+    // There is enough for both.
+    assert_eq!(share(&mut link, "b", (100, 10, 10)).await, 10);
+    // There is not: 90 for the 300 here and the 30 there.
+    assert_eq!(share(&mut link, "b", (100, 300, 300)).await, 82);
+    // Nothing ahead while somebody waits elsewhere.
+    assert_eq!(share(&mut link, "c", (100, 20, 0)).await, 0);
+    assert_eq!(share(&mut link, "a", (100, 30, 30)).await, 1);
+}
