@@ -30,6 +30,8 @@ pub(super) struct Figures {
     unknown_requests: AtomicU64,
     /// Replicas that share the store; 0: none does.
     replicas: AtomicU64,
+    /// 1: one of them keeps the ledger.
+    ledger_kept: AtomicU64,
     /// Where the store is; one that somebody gave is nowhere.
     path: Option<PathBuf>,
 }
@@ -67,7 +69,10 @@ impl Figures {
         let unknown = store.requests(Some(RequestState::Unknown), MANY, None).await?;
         self.unknown_requests.store(unknown.rows.len() as u64, Ordering::Relaxed);
         if store.replica().is_some() {
-            self.replicas.store(store.replicas().await?.len() as u64, Ordering::Relaxed);
+            let replicas = store.replicas().await?;
+            self.replicas.store(replicas.len() as u64, Ordering::Relaxed);
+            let kept = replicas.iter().any(|replica| replica.keeps_ledger);
+            self.ledger_kept.store(u64::from(kept), Ordering::Relaxed);
         }
         Ok(())
     }
@@ -98,21 +103,20 @@ impl Collector for Metrics {
             let gauge = ConstGauge::new(free_bytes);
             gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
-        let Figures { size_bytes, max_size_bytes, unknown_requests, replicas, path: _ } = &*self.figures;
-        let gauges = [
+        let Figures { size_bytes, max_size_bytes, unknown_requests, replicas, ledger_kept, path: _ } =
+            &*self.figures;
+        let mut gauges = vec![
             ("xinyao_store_size_bytes", "What the store takes on disk", size_bytes),
             ("xinyao_store_max_size_bytes", "What it may take, store.max_size", max_size_bytes),
             ("xinyao_unknown_requests", "Requests whose outcome is unknown, up to 1000", unknown_requests),
         ];
+        if replicas.load(Ordering::Relaxed) > 0 {
+            let help = "Replicas that share the store, this one included";
+            gauges.push(("xinyao_cluster_replicas", help, replicas));
+            gauges.push(("xinyao_cluster_ledger_kept", "Whether one of them keeps the ledger", ledger_kept));
+        }
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value.load(Ordering::Relaxed));
-            gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
-        }
-        let replicas = replicas.load(Ordering::Relaxed);
-        if replicas > 0 {
-            let (name, help) =
-                ("xinyao_cluster_replicas", "Replicas that share the store, this one included");
-            let gauge = ConstGauge::new(replicas);
             gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
         Ok(())

@@ -49,7 +49,7 @@ impl<T> Deref for At<T> {
 /// Something that a node can be read as.
 pub(super) trait Value: Sized {
     /// Whether `X_file` may stand for it.
-    const SECRET: bool = false;
+    const IN_FILE: bool = false;
 
     /// The value and how it is shown; `None`, and a fault reported, when `node` is no such thing.
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<(Self, Json)>;
@@ -74,6 +74,8 @@ pub(super) trait Scalar: Sized {
     const NAME: &'static str;
     /// Whether it must not be shown.
     const SECRET: bool = false;
+    /// Whether `X_file` may stand for it.
+    const IN_FILE: bool = Self::SECRET;
     /// Whether it is none when written in quotes: numbers and switches.
     const BARE: bool = false;
 
@@ -108,7 +110,7 @@ impl Bad {
 }
 
 impl<T: Scalar> Value for T {
-    const SECRET: bool = <T as Scalar>::SECRET;
+    const IN_FILE: bool = <T as Scalar>::IN_FILE;
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<(Self, Json)> {
         let scalar = match &node.content {
@@ -130,11 +132,11 @@ impl<T: Scalar> Value for T {
         }
         match T::parse(&scalar.text) {
             Ok(value) => {
-                let shown = if <T as Scalar>::SECRET { "***".into() } else { value.shown(&scalar.text) };
+                let shown = if T::SECRET { "***".into() } else { value.shown(&scalar.text) };
                 Some((value, shown))
             }
             Err(bad) => {
-                let hide = <T as Scalar>::SECRET;
+                let hide = T::SECRET;
                 let subject = if hide { "this value".to_owned() } else { quote(scalar.written()) };
                 reader.report.fault(node.place, format!("{subject} {}", bad.message)).help(bad.help);
                 None

@@ -52,7 +52,7 @@ macro_rules! field_of {
     (@ $field:ident, $type:ty, $default:expr) => {
         $crate::config::read::Field {
             key: $crate::config::record::key(stringify!($field)),
-            secret: <$type as $crate::config::read::Value>::SECRET,
+            in_file: <$type as $crate::config::read::Value>::IN_FILE,
             default: $default,
         }
     };
@@ -78,14 +78,14 @@ pub(super) fn object<const N: usize>(doc: &str, fields: [(Field, &str, Json); N]
         schema["description"] = doc.trim().into();
         properties.insert(field.key.to_owned(), schema);
         let file_key = format!("{}_file", field.key);
-        if field.secret {
+        if field.in_file {
             let text = format!("A file that holds `{}`; its last newline is cut.", field.key);
             let path =
                 json!({"type": ["string", "array", "null"], "title": "path of a file", "description": text});
             properties.insert(file_key.clone(), path);
         }
         match field.default {
-            None if field.secret => {
+            None if field.in_file => {
                 either.push(json!({"anyOf": [{"required": [field.key]}, {"required": [file_key]}]}));
             }
             None => required.push(Json::from(field.key)),

@@ -20,7 +20,8 @@ unless the callbacks listener is on loopback.
   after the file was parsed, so that what a variable holds is never taken for YAML, nor looked through for further
   variables. The default also stands in for an empty variable. A variable that is not set and has no default is an
   error.
-- **Secrets.** `X_file: path` may stand for any secret `X`: `apikey`, `apisecret`, `token`, `key`, `signing_secret`.
+- **Secrets.** `X_file: path` may stand for any secret `X`: `apikey`, `apisecret`, `token`, `key`, `signing_secret`;
+  and for `store.postgres` and `limits.shared`, whose URLs have passwords.
   The file's last newline is cut. Where a list of secrets may be given, so may a list of files.
 - **Nothing.** A key without a value (`ca_file:`), or with a variable that is empty, is as good as left out. So is
   `\"\"` where a value is optional.

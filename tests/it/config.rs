@@ -407,6 +407,16 @@ fn a_secret_may_come_from_a_file() {
 }
 
 #[test]
+fn a_url_with_a_password_may_come_from_a_file() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"postgresql://gateway:hush@pg1,pg2/gateway?sslmode=verify-full\n").unwrap();
+    let loaded = parse(&format!("store: {{postgres_file: {}}}", file.path().display())).unwrap();
+    let url = loaded.config.store.cluster.unwrap().url;
+    assert_eq!((url.place().as_str(), url.may_use_tls()), ("pg1:5432,pg2:5432/gateway", true));
+    assert!(!loaded.config.redacted.to_string().contains("hush"));
+}
+
+#[test]
 fn nothing_written_means_the_default() {
     let empty = "\
 listen: {callbacks: 127.0.0.1:8081, proxy: }

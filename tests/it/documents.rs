@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::support::{Gateway, Sandbox, TASKLIST};
+use crate::support::{Gateway, Postgres, Sandbox, TASKLIST};
 
 #[tokio::test]
 async fn every_metric_is_explained() {
     let sandbox = Sandbox::start().await;
     let gateway = Gateway::before(&sandbox).start();
     gateway.post(TASKLIST, r#"{"app_id":"a"}"#).await;
+    let postgres = Postgres::start();
+    let replica = crate::monitoring::in_a_cluster(&postgres).await;
     let page = std::fs::read_to_string("docs/operations.md").unwrap();
-    let metrics = gateway.operate("/metrics").await.text();
+    let metrics = gateway.operate("/metrics").await.text() + &replica.operate("/metrics").await.text();
     let names: BTreeSet<&str> = metrics
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
@@ -36,12 +38,20 @@ fn troubleshooting_says_the_same_in_both_languages() {
     same(&english, &chinese);
 }
 
+#[test]
+fn the_page_of_the_cluster_says_the_same_in_both_languages() {
+    let [english, chinese] =
+        ["docs/cluster.md", "docs/cluster.zh-CN.md"].map(|path| std::fs::read_to_string(path).unwrap());
+    same(&english, &chinese);
+}
+
 /// Two translations have the same links, but to each other, and the same shape.
 #[track_caller]
 fn same(english: &str, chinese: &str) {
     let links = |text: &str| -> Vec<String> {
         let links = links(text).into_iter();
-        links.filter(|link| !link.starts_with("README") && !link.contains("troubleshooting.")).collect()
+        let translated = ["README", "troubleshooting.", "cluster."];
+        links.filter(|link| !translated.iter().any(|page| link.contains(page))).collect()
     };
     assert_eq!(links(english), links(chinese));
     assert_eq!(shape(english), shape(chinese));

@@ -6,6 +6,7 @@
 
 mod admission;
 mod answers;
+mod backup;
 mod batches;
 mod callbacks;
 mod checks;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use xinyao_gateway::store::{MemoryStore, StoreError};
 
 use crate::support::{
-    Act, Exported, Gateway, OUTNUM, Sandbox, TASKLIST, Upstream, answer, nobody, outnum, post,
+    Act, Exported, Gateway, OUTNUM, Postgres, Sandbox, TASKLIST, Upstream, answer, nobody, outnum, post,
 };
 
 const RECORD: &str = r#"{"bot_id":"1","call_sn":"9","calls":[{"call_id":"1"}]}"#;
@@ -16,12 +16,14 @@ const RECORD: &str = r#"{"bot_id":"1","call_sn":"9","calls":[{"call_id":"1"}]}"#
 /// All that there is to count, after a day on which much went wrong.
 async fn exported() -> Exported {
     let mut exported = Exported::default();
+    let postgres = Postgres::start();
     for gateway in [
         well().await,
         refused_by_the_saas().await,
         without_the_saas().await,
         without_a_store().await,
         without_redis(),
+        in_a_cluster(&postgres).await,
     ] {
         exported.add(&gateway.metrics().await.0);
     }
@@ -91,6 +93,14 @@ async fn without_a_store() -> Gateway {
 /// Limits are to be shared.
 fn without_redis() -> Gateway {
     Gateway::at("http://127.0.0.1:9").with(format!("limits: {{shared: \"redis://{}\"}}", nobody())).start()
+}
+
+/// With others, as far as it knows.
+pub async fn in_a_cluster(postgres: &Postgres) -> Gateway {
+    let store = format!("store: {{postgres: \"{}?sslmode=disable\"}}", postgres.url());
+    let gateway = Gateway::at("http://127.0.0.1:9").with(store).start();
+    gateway.counts("xinyao_cluster_replicas", 1.0).await;
+    gateway
 }
 
 #[tokio::test]

@@ -112,6 +112,23 @@ impl Postgres {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
+    /// Writes the gateways' schema into a folder, as docs/cluster.md says.
+    pub fn dump(&self) -> PathBuf {
+        let folder = self.folder.path().join("dump");
+        let mut dump = as_postgres("pg_dump");
+        dump.args(["--format=directory", "--jobs=2", "--schema=xinyao_gateway", "--file"]).arg(&folder);
+        run(dump.arg(self.url()));
+        folder
+    }
+
+    /// Puts what was dumped in the place of what is there.
+    pub fn restore(&self, folder: &Path) {
+        self.sql("DROP SCHEMA IF EXISTS xinyao_gateway CASCADE");
+        let mut restore = as_postgres("pg_restore");
+        restore.args(["--exit-on-error", "--jobs=2", "--dbname", &self.url()]).arg(folder);
+        run(&mut restore);
+    }
+
     fn answers(&self) -> bool {
         let mut ready = as_postgres("pg_isready");
         ready.args(["-q", "-h", &self.address, "-p", &self.port.to_string()]);

@@ -21,7 +21,7 @@ impl<T> Default for OneOrMany<T> {
 }
 
 impl<T: Value> Value for Option<T> {
-    const SECRET: bool = T::SECRET;
+    const IN_FILE: bool = T::IN_FILE;
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<(Self, Json)> {
         if is_unset(node) {
@@ -75,7 +75,7 @@ impl<T: Value> Value for Named<T> {
 }
 
 impl<T: Value> Value for OneOrMany<T> {
-    const SECRET: bool = T::SECRET;
+    const IN_FILE: bool = T::IN_FILE;
 
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<(Self, Json)> {
         if is_unset(node) {

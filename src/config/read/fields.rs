@@ -16,7 +16,7 @@ pub(in crate::config) struct Field {
     /// Its key.
     pub(in crate::config) key: &'static str,
     /// Whether `KEY_file` may stand for it.
-    pub(in crate::config) secret: bool,
+    pub(in crate::config) in_file: bool,
     /// What is taken when it is absent, as YAML; `None`: it must be there.
     pub(in crate::config) default: Option<&'static str>,
 }
@@ -44,7 +44,7 @@ impl<'n> Fields<'n> {
         }
         for entry in fields.entries {
             let stem = entry.key.strip_suffix("_file");
-            let known_file = |field: &Field| field.secret && stem == Some(field.key);
+            let known_file = |field: &Field| field.in_file && stem == Some(field.key);
             if !known.iter().any(|field| field.key == entry.key || known_file(field)) {
                 unknown(entry, known, reader);
             }
@@ -102,7 +102,7 @@ impl<'n> Fields<'n> {
         let place = entry.map_or(self.place, |entry| entry.place);
         let what = if entry.is_some() { "has no value" } else { "is missing" };
         let fault = reader.report.fault(place, format!("required key `{}` {what}", field.key));
-        let file = if field.secret { format!(", or `{}_file: path`", field.key) } else { String::new() };
+        let file = if field.in_file { format!(", or `{}_file: path`", field.key) } else { String::new() };
         fault.help(format!("give `{}`{file}", field.key));
     }
 
@@ -115,7 +115,7 @@ impl<'n> Fields<'n> {
         let has_value = |entry: &&Entry| !is_nothing(&entry.value, field);
         let written = self.entry(field.key).filter(has_value);
         let file_key = format!("{}_file", field.key);
-        let file = self.entry(&file_key).filter(|entry| field.secret && !entry.value.is_null());
+        let file = self.entry(&file_key).filter(|entry| field.in_file && !entry.value.is_null());
         match (written, file) {
             (Some(_), Some(file)) => {
                 let fault = reader.report.fault(file.place, format!("both `{}` and `{file_key}`", field.key));

@@ -194,6 +194,8 @@ pub(in crate::config) struct PostgresUrl(pub(in crate::config) store::PostgresUr
 
 impl Scalar for PostgresUrl {
     const NAME: &'static str = "the URL of a PostgreSQL";
+    /// It may have a password.
+    const IN_FILE: bool = true;
 
     fn parse(text: &str) -> Result<Self, Bad> {
         text.parse().map(Self).map_err(|bad: store::BadPostgresUrl| Bad::new(bad.to_string(), bad.way_out))
@@ -225,6 +227,8 @@ impl Default for RedisUrl {
 
 impl Scalar for RedisUrl {
     const NAME: &'static str = "the URL of a Redis";
+    /// It may have a password.
+    const IN_FILE: bool = true;
 
     fn parse(text: &str) -> Result<Self, Bad> {
         let help =

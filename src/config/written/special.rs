@@ -119,6 +119,8 @@ pub(in crate::config) struct SharedLimits {
 }
 
 impl Value for SharedLimits {
+    const IN_FILE: bool = true;
+
     fn read(node: &Node, reader: &mut Reader<'_>) -> Option<(Self, Json)> {
         if let Content::Map(_) = &node.content {
             let (all, shown) = RedisAndFallback::read(node, reader)?;

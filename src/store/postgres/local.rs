@@ -42,7 +42,7 @@ impl Local {
         if !waiting.is_empty() {
             return Err(StoreError::Unavailable(format!(
                 "deliveries wait there for {}; run without store.postgres until nothing waits \
-                 (xinyao-gateway subscribers), or move the file and its folder away",
+                 (xinyao-gateway status), or move the file and its folder away",
                 waiting.join(", ")
             )));
         }

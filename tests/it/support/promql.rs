@@ -11,6 +11,7 @@ const WORDS: &[&str] = &[
     "histogram_quantile",
     "increase",
     "max",
+    "max_over_time",
     "min",
     "or",
     "predict_linear",
