@@ -30,7 +30,6 @@ mod room;
 mod schema;
 mod seat;
 #[cfg(test)]
-#[expect(dead_code, reason = "some of it is for tests through the front door")]
 #[path = "../../tests/support/postgres.rs"]
 mod server;
 mod settle;
