@@ -63,7 +63,7 @@ async fn bytes_and_time_of_an_event() {
 }
 
 async fn write(store: Arc<PostgresStore>, writer: u64, body: usize) {
-    for number in (writer..EVENTS).step_by(WRITERS as usize) {
+    for number in (writer..EVENTS).step_by(usize::try_from(WRITERS).unwrap()) {
         let kept = store.append(like_a_record(number, body)).await.unwrap();
         assert!(matches!(kept, Appended::Kept(_)));
     }
@@ -145,7 +145,7 @@ fn ticks(server: u32) -> u64 {
             .split(' ')
             .skip(1)
             .map_while(|f| f.parse::<i64>().ok())
-            .map(|f| f.unsigned_abs())
+            .map(i64::unsigned_abs)
             .collect();
         (fields[0] == u64::from(server)).then(|| fields[10] + fields[11])
     });

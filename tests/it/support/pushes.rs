@@ -221,7 +221,9 @@ impl Subscriber {
         let got = self.got.lock().unwrap();
         got.values().fold([0, 0], |[same, other], of_one| {
             let mut ids = BTreeMap::<&str, usize>::new();
-            of_one.iter().for_each(|got| *ids.entry(&got.id).or_default() += 1);
+            for got in of_one {
+                *ids.entry(&got.id).or_default() += 1;
+            }
             [same + of_one.len() - ids.len(), other + ids.len() - 1]
         })
     }
