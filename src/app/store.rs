@@ -110,7 +110,7 @@ async fn shared(
             settings.path.display()
         )
     };
-    let tls = cluster.url.may_use_tls().then(|| client_tls(cluster.url.ca_file())).transpose();
+    let tls = cluster.url.may_use_tls().then(|| client_tls("sslrootcert", cluster.url.ca_file())).transpose();
     let tls = tls.with_context(about)?;
     PostgresStore::open(settings, cluster, tls, local).await.with_context(about)
 }

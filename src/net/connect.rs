@@ -28,6 +28,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
 
 pub use self::error::{ConnectError, EgressError, ProxyFailure, Stage};
+use self::roots::CaFile;
 pub use self::source::compatible;
 use super::{EgressProxy, EgressProxyKind, EgressSettings, Http2, Origin, Scheme, stream};
 
@@ -62,10 +63,13 @@ pub struct Connected {
 
 /// What another protocol than HTTP is secured with: it believes the certificate authorities that [`Connector`] does.
 ///
+/// `key` is where the configuration names `ca_file`.
+///
 /// # Errors
 /// `ca_file` can't be read.
-pub fn client_tls(ca_file: Option<&Path>) -> Result<ClientConfig, EgressError> {
-    let bundle = ca_file.map(roots::read).transpose()?;
+pub fn client_tls(key: &'static str, ca_file: Option<&Path>) -> Result<ClientConfig, EgressError> {
+    let ca_file = ca_file.map(|path| CaFile { key, path });
+    let bundle = ca_file.map(CaFile::read).transpose()?;
     tls::config(roots::load(ca_file.zip(bundle.as_deref()))?)
 }
 
@@ -98,7 +102,8 @@ impl Connector {
 
     fn make(settings: &EgressSettings, earlier: Option<&Self>) -> Result<Connector, EgressError> {
         let (ca_file, http2) = (settings.ca_file.as_deref(), settings.http2);
-        let bundle = ca_file.map(roots::read).transpose()?;
+        let ca_file = ca_file.map(|path| CaFile { key: "upstream.ca_file", path });
+        let bundle = ca_file.map(CaFile::read).transpose()?;
         let ca = bundle.as_deref().map(|bytes| Sha256::digest(bytes).into());
         let known = earlier.filter(|known| (known.0.ca, known.0.http2) == (ca, http2));
         let tls = match known {

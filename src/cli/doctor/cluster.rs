@@ -11,7 +11,12 @@ const APART: Duration = Duration::from_secs(2);
 
 pub(super) async fn look(cluster: &ClusterSettings) -> Vec<Finding> {
     let place = cluster.url.place();
-    let tls = match cluster.url.may_use_tls().then(|| client_tls(cluster.url.ca_file())).transpose() {
+    let tls = match cluster
+        .url
+        .may_use_tls()
+        .then(|| client_tls("sslrootcert", cluster.url.ca_file()))
+        .transpose()
+    {
         Ok(tls) => tls,
         Err(error) => {
             let what = format!("store.postgres: {:#}", anyhow::Error::from(error));

@@ -34,17 +34,21 @@ pub enum EgressError {
         /// All that were tried.
         allowed: Vec<IpAddr>,
     },
-    /// `ca_file` cannot be read as PEM.
-    #[error("cannot read upstream.ca_file {path}; it must be a file of PEM certificates")]
+    /// A file of authorities cannot be read as PEM.
+    #[error("cannot read {key} {path}; it must be a file of PEM certificates")]
     CaFile {
+        /// Where the configuration names it.
+        key: &'static str,
         /// The file.
         path: PathBuf,
         /// What is the matter.
         source: rustls::pki_types::pem::Error,
     },
     /// `ca_file` holds something that cannot be a certificate authority.
-    #[error("certificate {number} of upstream.ca_file {path} cannot serve as an authority")]
+    #[error("certificate {number} of {key} {path} cannot serve as an authority")]
     CaCertificate {
+        /// Where the configuration names it.
+        key: &'static str,
         /// The file.
         path: PathBuf,
         /// Which certificate in it, from 1.
@@ -53,8 +57,10 @@ pub enum EgressError {
         source: rustls::Error,
     },
     /// `ca_file` holds no certificate.
-    #[error("upstream.ca_file {path} has no PEM certificate in it; leave the key out to use the system's")]
+    #[error("{key} {path} has no PEM certificate in it; leave the key out to use the system's")]
     CaFileEmpty {
+        /// Where the configuration names it.
+        key: &'static str,
         /// The file.
         path: PathBuf,
     },

@@ -8,15 +8,28 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 
 use super::EgressError;
 
-/// What is in `ca_file`.
-pub(super) fn read(ca_file: &Path) -> Result<Vec<u8>, EgressError> {
-    let read = std::fs::read(ca_file);
-    read.map_err(|error| EgressError::CaFile { path: ca_file.to_owned(), source: pem::Error::Io(error) })
+/// A file of PEM certificates.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CaFile<'a> {
+    /// Where the configuration names it.
+    pub key: &'static str,
+    pub path: &'a Path,
+}
+
+impl CaFile<'_> {
+    /// What is in it.
+    pub fn read(self) -> Result<Vec<u8>, EgressError> {
+        std::fs::read(self.path).map_err(|error| self.unreadable(pem::Error::Io(error)))
+    }
+
+    fn unreadable(self, source: pem::Error) -> EgressError {
+        EgressError::CaFile { key: self.key, path: self.path.to_owned(), source }
+    }
 }
 
 /// The system's, or Mozilla's where there are none (a container without ca-certificates), and those of
 /// a CA file with its content.
-pub(super) fn load(ca_file: Option<(&Path, &[u8])>) -> Result<RootCertStore, EgressError> {
+pub(super) fn load(ca_file: Option<(CaFile<'_>, &[u8])>) -> Result<RootCertStore, EgressError> {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
@@ -28,26 +41,27 @@ pub(super) fn load(ca_file: Option<(&Path, &[u8])>) -> Result<RootCertStore, Egr
         tracing::info!("the system has no certificate authorities; those built in are used");
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
-    if let Some((path, bundle)) = ca_file {
-        add_file(&mut roots, path, bundle)?;
+    if let Some((file, bundle)) = ca_file {
+        add_file(&mut roots, file, bundle)?;
     }
     Ok(roots)
 }
 
-fn add_file(roots: &mut RootCertStore, path: &Path, bundle: &[u8]) -> Result<(), EgressError> {
-    let unreadable = |source| EgressError::CaFile { path: path.to_owned(), source };
+fn add_file(roots: &mut RootCertStore, file: CaFile<'_>, bundle: &[u8]) -> Result<(), EgressError> {
+    let CaFile { key, path } = file;
     let mut number = 0;
     for certificate in CertificateDer::pem_slice_iter(bundle) {
         number += 1;
-        let certificate = certificate.map_err(unreadable)?;
+        let certificate = certificate.map_err(|error| file.unreadable(error))?;
         roots.add(certificate).map_err(|source| EgressError::CaCertificate {
+            key,
             path: path.to_owned(),
             number,
             source,
         })?;
     }
     if number == 0 {
-        return Err(EgressError::CaFileEmpty { path: path.to_owned() });
+        return Err(EgressError::CaFileEmpty { key, path: path.to_owned() });
     }
     Ok(())
 }
