@@ -1,13 +1,13 @@
 //! Whichever replica it is sent to, nobody is called twice.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::Value;
 
 use crate::support::{
-    ADDTASK, Answer, Ask, Cluster, Gateway, Line, Replica, TASKLIST, Upstream, answer, callback, in_time,
-    outnum, post, try_ask,
+    ADDTASK, Answer, Ask, Cluster, Gateway, Line, OUTNUM, Replica, TASKLIST, Upstream, answer, callback,
+    in_time, outnum, post, try_ask,
 };
 
 use super::{ADOPTED, SOON};
@@ -179,4 +179,50 @@ async fn what_ends_behind_a_cut_is_not_sent_again_by_another() {
         assert!(message.contains("unknown"), "{message}");
     }
     assert_eq!(saas.accepted(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_while_postgres_stands_still_is_not_under_way_afterwards() {
+    let saas = Upstream::start();
+    let cluster = Cluster::run(Gateway::to(&saas)).await;
+    assert_eq!(keyed(0).send(cluster.replicas[0].proxy).await.status, 200);
+    cluster.postgres.freeze();
+    let begun = Instant::now();
+    let refused = cluster.replicas.iter().enumerate().map(async |(number, replica)| {
+        keyed(number + 1).send(replica.proxy).await.refused(503, -50301, "overloaded");
+        assert_eq!(post(TASKLIST, "{}").send(replica.proxy).await.status, 200);
+    });
+    join_all(refused).await;
+    eprintln!("refused after {:?}", begun.elapsed());
+    let outnums = || saas.seen().iter().filter(|seen| seen.target == OUTNUM).count();
+    assert_eq!(outnums(), 1);
+    cluster.postgres.wake();
+    for number in 1..=3 {
+        let again = async || keyed(number).send(cluster.replicas[number % 3].proxy).await.status == 200;
+        in_time(SOON, again).await;
+        assert_eq!(outnums(), number + 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_postgres_takes_up_after_its_caller_has_gone_is_not_under_way_for_ever() {
+    let saas = Upstream::start();
+    let cluster = Cluster::run(Gateway::to(&saas)).await;
+    let one = &cluster.replicas[0];
+    cluster.rows(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(4); RETURN NEW; END';
+        CREATE TRIGGER slow BEFORE INSERT ON request FOR EACH ROW EXECUTE FUNCTION slow()",
+    );
+    let asking = tokio::spawn(keyed(1).send(one.proxy));
+    let sleeping = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    in_time(SOON, async || cluster.count(sleeping) == 1).await;
+    one.postgres.close();
+    asking.await.unwrap().refused(503, -50301, "overloaded");
+    one.postgres.mend();
+    assert_eq!(cluster.count("SELECT count(*) FROM request"), 0);
+    in_time(SOON, async || cluster.count(sleeping) == 0).await;
+    cluster.rows("DROP TRIGGER slow ON request");
+    let again = async || keyed(1).send(one.proxy).await.status == 200;
+    in_time(SOON, again).await;
+    assert_eq!(saas.seen().len(), 1);
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use deadpool_postgres::Client;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_postgres::Error;
 
 use super::super::database::Database;
@@ -24,6 +24,9 @@ const MAX_TOGETHER: usize = 64;
 /// Most that wait while nothing can be written.
 const MAX_UNWRITTEN: usize = 4096;
 const AGAIN: Duration = Duration::from_secs(1);
+/// A server that works again has got to the claims that nobody waits for any more: they may wait for a lock, and then
+/// take as long as a statement may.
+const LATE: Duration = Duration::from_secs(15);
 
 /// The row goes.
 const NOT_SENT: i16 = 3;
@@ -79,7 +82,8 @@ impl Conclusions {
         let (told, receiver) = mpsc::unbounded_channel();
         let owed = Arc::<AtomicUsize>::default();
         let unwritten = VecDeque::new();
-        let writing = Writing { database, seat, room, told: receiver, unwritten, owed: Arc::clone(&owed) };
+        let (later, counted) = (VecDeque::new(), Arc::clone(&owed));
+        let writing = Writing { database, seat, room, told: receiver, unwritten, later, owed: counted };
         (Self { told, owed }, writing.run())
     }
 
@@ -138,6 +142,8 @@ struct Writing {
     told: mpsc::UnboundedReceiver<Told>,
     /// In order.
     unwritten: VecDeque<Told>,
+    /// Claims that were undone, and are once more then: the server may have got to one only after that.
+    later: VecDeque<(Instant, i64)>,
     owed: Arc<AtomicUsize>,
 }
 
@@ -157,12 +163,18 @@ impl Writing {
     /// Waits for more, or for when to try again; `false`: nothing more comes.
     async fn gather(&mut self) -> bool {
         let again = !self.unwritten.is_empty();
+        let later = self.later.front().map(|(then, _)| *then);
         tokio::select! {
             told = self.told.recv() => match told {
                 Some(told) => self.unwritten.push_back(told),
                 None => return false,
             },
             () = sleep(AGAIN), if again => {}
+            () = sleep_until(later.unwrap_or_else(Instant::now)), if later.is_some() => {}
+        }
+        let now = Instant::now();
+        while let Some((_, ticket)) = self.later.pop_front_if(|(then, _)| *then <= now) {
+            self.unwritten.push_back(Told { what: What::Undone(ticket), answer: None, owed: false });
         }
         while let Ok(told) = self.told.try_recv() {
             self.unwritten.push_back(told);
@@ -183,6 +195,10 @@ impl Writing {
         let written = self.unwritten.len().min(MAX_TOGETHER);
         for told in self.unwritten.drain(..written) {
             self.owed.fetch_sub(usize::from(told.owed), Ordering::Release);
+            if let (What::Undone(ticket), true) = (&told.what, told.owed && self.later.len() < MAX_UNWRITTEN)
+            {
+                self.later.push_back((Instant::now() + LATE, *ticket));
+            }
             if let Some(answer) = told.answer {
                 answer.send(Ok(())).ok();
             }
