@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How far the clocks of replicas may be apart.
 const SKEW: Duration = Duration::from_secs(10);
+/// How long a delivery that is under way may keep a loop.
+const LEAVING: Duration = Duration::from_mins(1);
 /// How often the store is asked that does not answer.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -231,11 +233,23 @@ impl Addresses {
         if let Err(error) = self.tell() {
             tracing::error!(%error, "the team_urls that others registered can't be served");
         }
-        // Until now it was served here, and may have been taken up again after the other replica had forgotten it.
         for TeamUrl { app, url, .. } in before.iter().filter(|known| !all.contains(known)) {
-            self.store.forget(&team_url::label(app, url)).await?;
+            tokio::spawn(self.let_go(team_url::label(app, url)));
         }
         Ok(())
+    }
+
+    /// Forgets a subscriber that another replica forgot while its loop went on here, which may have taken it up again.
+    fn let_go(&self, subscriber: String) -> impl Future<Output = ()> + use<> {
+        let (dispatch, store) = (self.dispatch.get().cloned(), Arc::clone(&self.store));
+        async move {
+            if let Some(dispatch) = dispatch {
+                dispatch.ended(&subscriber, LEAVING).await;
+            }
+            if let Err(error) = store.forget(&subscriber).await {
+                tracing::warn!(%error, subscriber, "it is still known to the store; purge it");
+            }
+        }
     }
 
     /// Tells the dispatcher of all subscribers.

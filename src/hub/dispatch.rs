@@ -18,7 +18,7 @@ mod wake;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -121,6 +121,9 @@ pub struct Standing {
     /// The last attempt that failed since the process began.
     pub last_error: Option<Failure>,
 }
+
+/// How often it is looked whether a loop has ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// All subscribers together, by the last [`refresh`](Dispatch::refresh).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -275,6 +278,19 @@ impl Dispatch {
             (Arc::clone(&one.made.served), one.made.courier.clone())
         };
         Some(sample::send(&served, &courier, self.parts.clock.now()).await)
+    }
+
+    /// Waits until the loop of a subscriber that is served no more has ended, but for no longer than `grace`: until
+    /// then it may take the subscriber up again.
+    pub async fn ended(&self, subscriber: &str, grace: Duration) {
+        let until = Instant::now() + grace;
+        let ended = || {
+            let leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+            leaving.get(subscriber).is_none_or(JoinHandle::is_finished)
+        };
+        while !ended() && Instant::now() < until {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Begins nothing more, and waits at most `grace` for what is under way; what is cut off then is
