@@ -118,9 +118,9 @@ impl Leased {
         self.lease.strong_count() == 0
     }
 
-    /// Whether anything is leased.
+    /// Whether anything is leased, or should be.
     pub fn has_some(&self) -> bool {
-        self.lease.upgrade().is_some_and(|lease| lease.leased() > 0)
+        self.lease.upgrade().is_some_and(|lease| lease.leased().max(lease.now.load(Ordering::Relaxed)) > 0)
     }
 
     /// Nobody is told of slots from now on, until Redis has been asked.

@@ -137,3 +137,33 @@ async fn replicas_have_in_proportion_to_what_waits_there() {
     assert_eq!(share(&mut link, "c", (100, 20, 0)).await, 0);
     assert_eq!(share(&mut link, "a", (100, 30, 30)).await, 1);
 }
+
+/// An answer that asks for less: of 100 sent by the second here so many were answered so,
+/// to a request that was sent so long ago. The rate (thousandths by the
+/// second; 0: none), and for how long nothing is sent (us).
+async fn asks_for_less(link: &mut Link, busy: i64, ago_us: i64, pause_us: i64) -> (i64, i64) {
+    let mut command = redis::cmd("EVALSHA");
+    command.arg(link.digest(Script::Global)).arg(3).arg(&["{*}:rate", "{*}:slowed", "{*}:replicas"]);
+    command.arg("a").arg(1e3).arg(1000).arg(&[0, 0, 100, busy, busy, ago_us, 1, 1, pause_us]);
+    let answer = link.call(&[command]).await.unwrap().remove(0);
+    (answer[3], answer[2])
+}
+
+#[tokio::test]
+async fn what_the_saas_asks_for_is_taken_as_without_redis() {
+    let redis = Redis::start();
+    let mut link = link(&redis).await;
+    // One in a hundred is an accident.
+    assert_eq!(asks_for_less(&mut link, 1, 0, 0).await, (0, 0));
+    // It is halved, once for all that was on its way, and rises by a tenth of what was too much each second.
+    let began = Instant::now();
+    let (rate, _) = asks_for_less(&mut link, 90, 0, 0).await;
+    assert!((50_000..50_100).contains(&rate), "{rate}");
+    let (rate, _) = asks_for_less(&mut link, 90, 10_000_000, 0).await;
+    let risen = 50_100 + began.elapsed().as_millis() as i64 * 10;
+    assert!((50_000..=risen).contains(&rate), "{rate}");
+    let (_, pause) = asks_for_less(&mut link, 90, 10_000_000, 500_000).await;
+    assert!((490_000..=500_000).contains(&pause), "{pause}");
+    // Others heed it too.
+    assert_eq!(share(&mut link, "b", (100, 50, 0)).await, 0);
+}
