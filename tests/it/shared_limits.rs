@@ -130,7 +130,8 @@ async fn busy_gateways_keep_to_the_rate_together() {
     let may = 100.0 + 200.0 * began.elapsed().as_secs_f64();
     // A machine that is slow asks for less.
     let least = 0.8 * may.min(asked);
-    assert!((least..=1.0 + may).contains(&let_in), "{let_in} of {may}, {asked} asked");
+    // One that waits for Redis for too long goes by its own part of the limit.
+    assert!((least..=1.05 * may).contains(&let_in), "{let_in} of {may}, {asked} asked");
     // Most waited for nobody.
     for gateway in &gateways {
         let calls = gateway.metrics().await.sum("xinyao_shared_limits_round_trip_seconds_count");

@@ -17,7 +17,7 @@ pub const MOST_WAITING: usize = 4096;
 /// Most outcomes of one write.
 const MOST_AT_ONCE: usize = 512;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LAST_PAUSE: Duration = Duration::from_secs(30);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A write that has ended.
 pub type Saved = (Vec<Settled>, Result<(), StoreError>);

@@ -37,7 +37,7 @@ const POLL: Duration = Duration::from_secs(5);
 /// Most bytes of bodies under way, but for a single larger one.
 const MOST_BYTES: usize = 64 << 20;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LAST_PAUSE: Duration = Duration::from_secs(30);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What the configuration says of a subscriber, ready for use.
 pub struct Served {

@@ -20,6 +20,8 @@ use crate::store::log::record::nanos;
 use crate::store::{Seq, ShardId, StoreError};
 
 const EVERY: Duration = Duration::from_secs(1);
+/// Without an answer for so long PostgreSQL counts as away, so that others need not find out for themselves.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// After PostgreSQL was away, everybody is given so long to renew before others take over.
 const STEADY: Duration = Duration::from_secs(3);
 
@@ -110,7 +112,9 @@ impl Keeper {
     /// # Errors
     /// PostgreSQL does not answer as it should; `seat` says so too.
     pub async fn look(&mut self) -> Result<(), StoreError> {
-        let looked = self.look_once().await;
+        let looked = tokio::time::timeout(PATIENCE, self.look_once()).await.unwrap_or_else(|_| {
+            Err(StoreError::Unavailable(format!("PostgreSQL did not answer within {} s", PATIENCE.as_secs())))
+        });
         if let Err(error) = &looked {
             if std::mem::take(&mut self.steady).is_some() {
                 tracing::warn!(%error, "PostgreSQL is away; callbacks are kept on this host until it is back");

@@ -231,6 +231,8 @@ impl Progress for PostgresStore {
     }
 
     fn advance(&self, subscriber: &str, shard: ShardId, frontier: Seq) {
+        // What comes meanwhile is not passed, though it is written later.
+        let frontier = frontier.min(*self.seat.tail(shard).borrow());
         if let Ok(settler) = self.settler() {
             settler.advance(subscriber, shard, frontier);
         }
