@@ -92,7 +92,8 @@ async fn redis_is_missed_by_nobody() {
         let begun = Instant::now();
         let answer = crate::support::post(crate::support::TASKLIST, "{}").send(replica.proxy).await;
         assert_eq!(answer.status, 200, "{answer:?}");
-        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        // `limits.shared.timeout` of the cluster's file, and a moment.
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
         assert_eq!(replica.operate("/readyz").await.status, 200);
     }
     pushes.go_on(50, None).await;
