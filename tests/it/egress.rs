@@ -40,6 +40,12 @@ async fn auto_takes_this_hosts_addresses_that_are_allowed() {
     assert_eq!(upstream.only().peer.ip().to_string(), "127.0.0.1");
 }
 
+fn namespaces() -> std::process::Command {
+    let mut unshare = std::process::Command::new("unshare");
+    unshare.arg(if nix::unistd::geteuid().is_root() { "-n" } else { "-rn" });
+    unshare
+}
+
 /// What `doctor` says on a host that has `address` alone, and the configuration that all such hosts have.
 fn on_a_host_with(address: &str, upstream: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
@@ -49,14 +55,17 @@ fn on_a_host_with(address: &str, upstream: &str) -> String {
     let script = format!(
         "ip link set lo up && ip address flush dev lo && ip address add {address}/32 dev lo && exec \"$0\" doctor"
     );
-    let mut host = std::process::Command::new("unshare");
-    host.arg(if nix::unistd::geteuid().is_root() { "-n" } else { "-rn" });
+    let mut host = namespaces();
     host.args(["sh", "-c", &script, env!("CARGO_BIN_EXE_xinyao-gateway")]).current_dir(folder.path());
     String::from_utf8(host.output().unwrap().stdout).unwrap()
 }
 
 #[test]
 fn each_host_takes_its_own_of_the_one_list() {
+    // A container may be refused networks of its own.
+    if !namespaces().arg("true").status().is_ok_and(|status| status.success()) {
+        return println!("not tested: this host makes no network namespaces");
+    }
     for own in ["127.0.1.1", "127.0.1.2", "127.0.1.3"] {
         let said = on_a_host_with(own, &format!("http://{own}:1"));
         let from: Vec<_> = said.lines().filter_map(|line| line.split_once(" from ")).collect();
