@@ -1,7 +1,7 @@
-//! Subscribers that could not be taken up yet, since PostgreSQL is away.
+//! Subscribers that ask to be taken up, and since when.
 //!
-//! One that is to begin with the next event begins with what came after it first asked, also where that has been
-//! waiting on this host and is forwarded before the subscriber is taken up.
+//! One that is to begin with the next event begins with what came after it first asked: also with what is kept while
+//! it is being taken up, and with what waited on this host while PostgreSQL was away.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,27 +13,19 @@ use crate::store::log::record::nanos;
 
 /// Most that are remembered.
 const MANY: usize = 10_000;
-/// Nothing comes later than the last of times.
-const NEVER: i64 = i64::MAX;
 
 /// When each asked first, in nanoseconds.
 #[derive(Debug, Default)]
 pub(super) struct Entering(Mutex<BTreeMap<Arc<str>, i64>>);
 
 impl Entering {
-    /// From when on a new subscriber's events came; [`i64::MAX`]: they are still to come.
-    pub fn since(&self, subscriber: &str, start: Start) -> i64 {
-        match start {
-            Start::Now => self.asked().get(subscriber).copied().unwrap_or(NEVER),
-            Start::Since(at) => nanos(at),
-        }
-    }
-
-    /// It was refused, having asked at `at`.
-    pub fn refused(&self, subscriber: &Arc<str>, at: Timestamp) {
+    /// From when on the events of a new subscriber came that asks at `at`.
+    pub fn since(&self, subscriber: &Arc<str>, start: Start, at: Timestamp) -> i64 {
         let mut asked = self.asked();
-        if asked.len() < MANY {
-            asked.entry(Arc::clone(subscriber)).or_insert(nanos(at));
+        match start {
+            Start::Since(since) => nanos(since),
+            Start::Now if asked.len() < MANY => *asked.entry(Arc::clone(subscriber)).or_insert(nanos(at)),
+            Start::Now => asked.get(subscriber).copied().unwrap_or(nanos(at)),
         }
     }
 

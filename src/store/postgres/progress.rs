@@ -212,15 +212,12 @@ impl PostgresStore {
 
 impl Progress for PostgresStore {
     fn open(&self, subscriber: &str, start: Start) -> Answer<'_, SubscriberState> {
-        let name: Arc<str> = subscriber.into();
+        let (name, asked): (Arc<str>, _) = (subscriber.into(), Timestamp::now());
         Box::pin(async move {
-            let at = Timestamp::now();
-            let since = self.entering.since(&name, start);
+            let since = self.entering.since(&name, start, asked);
             let state = self.take_up(Arc::clone(&name), since).await;
-            match (&state, start) {
-                (Ok(_), _) => self.entering.entered(&name),
-                (Err(_), Start::Now) => self.entering.refused(&name, at),
-                (Err(_), Start::Since(_)) => {}
+            if state.is_ok() {
+                self.entering.entered(&name);
             }
             state
         })

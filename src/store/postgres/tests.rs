@@ -128,6 +128,17 @@ async fn who_lost_its_seat_writes_nothing_under_it_and_takes_another() {
 }
 
 #[tokio::test]
+async fn what_comes_while_a_subscriber_is_taken_up_is_for_it() {
+    let cluster = Cluster::new();
+    let store = cluster.replica("one").await;
+    keep(&store, event(1)).await;
+    let entering = store.open("hook", Start::Now);
+    let now = crate::store::NewEvent { received_at: jiff::Timestamp::now(), ..event(2) };
+    let place = keep(&store, now).await;
+    assert_eq!(entering.await.unwrap().frontiers, [(place.shard, place.seq)]);
+}
+
+#[tokio::test]
 async fn what_a_dead_replica_left_is_taken_over_and_given_up_when_it_is_delivered() {
     let cluster = Cluster::new();
     let (one, other) = (cluster.replica("one").await, cluster.replica("other").await);
