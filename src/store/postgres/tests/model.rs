@@ -29,7 +29,11 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let seq = || 1..8_u64;
-    let seqs = || proptest::collection::vec(1..8_u64, 0..3);
+    // Each once: whether one that is named twice counts twice, the traits do not say.
+    let seqs = || {
+        let once = proptest::collection::btree_set(1..8_u64, 0..3);
+        once.prop_map(|seqs| seqs.into_iter().collect::<Vec<_>>()).prop_shuffle()
+    };
     prop_oneof![
         3 => Just(Step::Append),
         8 => (seq(), 0..3_u8, any::<bool>()).prop_map(|(seq, fate, tried)| Step::Settle { seq, fate, tried }),
