@@ -115,8 +115,7 @@ struct Tasks {
 
 impl PostgresStore {
     /// Opens the store with the embedded one of this host as its local log; `tls` says which certificates are believed.
-    /// Without an answer of PostgreSQL within a
-    /// moment, callbacks are taken in there until it answers.
+    /// Without an answer of PostgreSQL within a moment, callbacks are taken in there until it answers.
     ///
     /// # Errors
     /// A thread can't be started; the local log can't be written, or is not free for it; PostgreSQL or its schema is

@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, join_all, select};
 
+use serde_json::Value;
+
 use crate::support::{
-    Act, Binary, Gateway, Line, OUTNUM, Redis, TASKLIST, Upstream, answer, eventually, get, post, within,
+    Act, Authority, Binary, Gateway, Line, OUTNUM, Redis, TASKLIST, Upstream, answer, eventually, get, post,
+    within,
 };
 
 /// As many gateways before `upstream`, which share the limits of `crm` through `redis`.
@@ -330,6 +333,22 @@ async fn scripts_that_redis_forgot_are_loaded_again() {
     assert_eq!(let_in(&gateways, 10).await, 4);
     let metrics = gateways[0].metrics().await;
     assert_eq!(metrics.value("xinyao_shared_limits_fallback_total"), Some(0.0));
+}
+
+#[tokio::test]
+async fn the_certificate_of_redis_is_looked_at() {
+    let (upstream, authority) = (Upstream::start(), Authority::new());
+    let pair = authority.pair("127.0.0.9");
+    let redis = Redis::secured(pair.certificate(), pair.key());
+    let told = async |gateway: &Binary| {
+        let status = get("/api/v1/status").send(gateway.admin).await;
+        serde_json::from_slice::<Value>(&status.body).unwrap()["limits"]["shared"].clone()
+    };
+    let unknown = Binary::run(Gateway::to(&upstream).with(redis.limits()));
+    eventually(async || told(&unknown).await["error"].to_string().contains("certificate")).await;
+    let believes = format!("export SSL_CERT_FILE='{}'; exec \"$0\" \"$@\"", authority.file());
+    let known = Binary::run_as(Gateway::to(&upstream).with(redis.limits()), &believes);
+    eventually(async || told(&known).await["up"] == true).await;
 }
 
 #[tokio::test]

@@ -78,7 +78,11 @@ async fn within<T>(
     work: impl for<'c> FnOnce(&'c mut Client) -> BoxFuture<'c, Result<T, Error>>,
 ) -> Result<T, StoreError> {
     let until = tokio::time::Instant::now() + DEADLINE;
-    let mut client = pool.get().await.map_err(|error| unconnected(&error))?;
+    let late =
+        || StoreError::Unavailable(format!("PostgreSQL did not answer within {} s", DEADLINE.as_secs()));
+    // The pool's own timeouts leave out what a new connection is told first.
+    let connected = tokio::time::timeout_at(until, pool.get()).await.map_err(|_| late())?;
+    let mut client = connected.map_err(|error| unconnected(&error))?;
     match tokio::time::timeout_at(until, work(&mut client)).await {
         Ok(Err(error)) => {
             if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
@@ -90,7 +94,7 @@ async fn within<T>(
         Ok(Ok(done)) => Ok(done),
         Err(_) => {
             drop(Object::take(client));
-            Err(StoreError::Unavailable(format!("PostgreSQL did not answer within {} s", DEADLINE.as_secs())))
+            Err(late())
         }
     }
 }

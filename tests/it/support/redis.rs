@@ -11,6 +11,7 @@ pub struct Redis {
     child: Child,
     folder: tempfile::TempDir,
     password: &'static str,
+    certificate: Option<[String; 2]>,
 }
 
 impl Redis {
@@ -21,16 +22,26 @@ impl Redis {
 
     /// One that wants this password, unless it is empty.
     pub fn with(password: &'static str) -> Self {
+        Self::run(password, None)
+    }
+
+    /// One that speaks TLS alone, with the certificate and the key of these files.
+    pub fn secured(certificate: String, key: String) -> Self {
+        Self::run("", Some([certificate, key]))
+    }
+
+    fn run(password: &'static str, certificate: Option<[String; 2]>) -> Self {
         let address = TcpListener::bind("127.0.0.9:0").unwrap().local_addr().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let child = spawn(address, &folder, password);
-        Self { address, child, folder, password }
+        let child = spawn(address, &folder, password, certificate.as_ref());
+        Self { address, child, folder, password, certificate }
     }
 
     /// Its URL, with the password.
     pub fn url(&self) -> String {
         let login = if self.password.is_empty() { String::new() } else { format!(":{}@", self.password) };
-        format!("redis://{login}{}", self.address)
+        let scheme = if self.certificate.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}://{login}{}", self.address)
     }
 
     /// What the gateway is told of it, where a machine that does much else must not matter.
@@ -62,7 +73,7 @@ impl Redis {
     /// Runs it again where it was, with nothing in it.
     pub fn run_again(&mut self) {
         self.kill();
-        self.child = spawn(self.address, &self.folder, self.password);
+        self.child = spawn(self.address, &self.folder, self.password, self.certificate.as_ref());
     }
 
     /// What `redis-cli` says to these words.
@@ -77,9 +88,23 @@ impl Redis {
     }
 }
 
-fn spawn(address: SocketAddr, folder: &tempfile::TempDir, password: &str) -> Child {
+fn spawn(
+    address: SocketAddr,
+    folder: &tempfile::TempDir,
+    password: &str,
+    certificate: Option<&[String; 2]>,
+) -> Child {
     let mut command = Command::new("redis-server");
-    command.args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string()]);
+    let port = address.port().to_string();
+    command.args(["--bind", &address.ip().to_string()]);
+    match certificate {
+        Some([certificate, key]) => {
+            command.args(["--port", "0", "--tls-port", &port, "--tls-auth-clients", "no"]);
+            command.args(["--tls-cert-file", certificate, "--tls-key-file", key]);
+            command.args(["--tls-ca-cert-file", certificate]);
+        }
+        None => _ = command.args(["--port", &port]),
+    }
     command.args(["--save", "", "--appendonly", "no", "--requirepass", password]);
     let child = command.current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let child = child.expect("redis-server is installed: apt-get install redis-server");
