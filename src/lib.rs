@@ -28,7 +28,7 @@
 //! | [`xinyao`] | the SaaS's contract, without IO | nothing of ours |
 //! | [`net`] | sockets: listening, connecting, HTTP/1.1 to servers, headers | nothing of ours |
 //! | [`telemetry`] | logs, metrics, traces, masking | nothing of ours |
-//! | [`store`] | the segment log and its index; requests, addresses and batches | `xinyao` |
+//! | [`store`] | events and what became of them, requests, addresses and batches: a segment log and its index, or the PostgreSQL that replicas share | `xinyao` |
 //! | [`proxy`] | the request's way | `xinyao`, `net`, `telemetry`, `store`'s traits |
 //! | [`hub`] | the callback's way | `xinyao`, `net`, `telemetry`, `store`'s traits |
 //! | [`ledger`] | batches: what was submitted against what came back | `xinyao`, `store`'s traits |

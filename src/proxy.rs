@@ -89,7 +89,9 @@ pub use self::settings::{
     AppSettings, Checks, GlobalRate, LimitSettings, NextCredential, Priority, Rate, RateLimit, RedisUrl,
     Settings, SharedLimitSettings, UpstreamSettings,
 };
-pub use self::shared::{Asking, Metrics as SharedMetrics, Shared, SharedStatus};
+pub use self::shared::{
+    Asking, Failure as RedisFailure, Metrics as SharedMetrics, Shared, SharedStatus, ask_redis,
+};
 pub use self::shown::{AppStatus, AppsStatus};
 pub use self::team_url::{Originals, Place, TeamUrls};
 

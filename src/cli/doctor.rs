@@ -84,6 +84,9 @@ pub(super) async fn doctor(config: Config) -> Result<(), Failed> {
             tell(&finding)?;
         }
     }
+    if let Some(shared) = &config.proxy.limits.shared {
+        tell(&cluster::look_at_limits(shared).await)?;
+    }
     for finding in certificate::look(&config) {
         tell(&finding)?;
     }

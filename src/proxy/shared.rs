@@ -32,10 +32,18 @@ use super::settings::{Rate, SharedLimitSettings};
 use crate::telemetry::histogram::{FINE, Histogram};
 
 pub use self::cells::{Cells, Counted, Empty, Told, Took};
-use self::link::Failure;
+pub use self::link::Failure;
 pub use self::metrics::Metrics;
 pub use self::slots::Lease;
 pub use self::well::{AskedForLess, Well};
+
+/// How long the Redis of these settings takes to answer.
+///
+/// # Errors
+/// It can't be reached, lets nobody in or not do what is needed, or is slower than requests wait.
+pub async fn ask_redis(settings: &SharedLimitSettings) -> Result<Duration, Failure> {
+    task::probe(settings).await.map(|(_, took)| took)
+}
 
 /// What a process knows of the Redis that it shares its limits through.
 pub struct Shared {

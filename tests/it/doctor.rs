@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{Act, Binary, Gateway, Postgres, Upstream, answer, nobody};
+use crate::support::{Act, Binary, Gateway, Postgres, Redis, Upstream, answer, nobody};
 
 /// What `doctor` says of the configuration that gateways have here with this changed: whether all is well, and
 /// the findings that are not, each with its next step.
@@ -129,4 +129,15 @@ async fn the_store_that_replicas_share_is_looked_at() {
     assert!(!failures.iter().any(|(what, _)| what.contains("postgres")), "{failures:#?}");
     finds("http://127.0.0.1:9", &at(&postgres.url_of("nowhere")), "(3D000)", "CREATE DATABASE").await;
     finds("http://127.0.0.1:9", &at("postgresql://u@127.0.0.1:9/d"), "store.postgres", "is it up").await;
+}
+
+#[tokio::test]
+async fn a_redis_that_cannot_be_asked() {
+    let at = |url: &str| format!("limits: {{shared: {{url: \"{url}\", timeout: 2s}}}}");
+    let redis = Redis::with("hush-hush");
+    let (_, failures) = doctor("http://127.0.0.1:9", &at(&redis.url())).await;
+    assert!(!failures.iter().any(|(what, _)| what.contains("limits.shared")), "{failures:#?}");
+    let wrong = redis.url().replace("hush-hush", "open-sesame");
+    finds("http://127.0.0.1:9", &at(&wrong), "authentication failed", "user and password").await;
+    finds("http://127.0.0.1:9", &at("redis://127.0.0.1:9"), "limits.shared", "is it up").await;
 }

@@ -1,13 +1,32 @@
-//! Whether the store that replicas share can be used from here.
+//! Whether what replicas share can be used from here: the store and the limits.
 
 use std::time::Duration;
 
 use super::Finding;
 use crate::net::connect::client_tls;
+use crate::proxy::{RedisFailure, SharedLimitSettings, ask_redis};
 use crate::store::{ClusterSettings, Probed, StoreError, probe};
 
 /// Times of events are this host's, and what is too old goes by PostgreSQL's; more than this apart deserves a look.
 const APART: Duration = Duration::from_secs(2);
+
+pub(super) async fn look_at_limits(shared: &SharedLimitSettings) -> Finding {
+    let url = &shared.url;
+    match ask_redis(shared).await {
+        Ok(took) => {
+            let ms = took.as_secs_f64() * 1000.0;
+            Finding::good(format!("limits.shared: {url} answers within {ms:.1} ms"))
+        }
+        Err(RedisFailure::Slow(_)) => Finding::bad(
+            format!("limits.shared: {url} takes longer than limits.shared.timeout"),
+            "a Redis nearer by, or a longer timeout: requests wait so long at most",
+        ),
+        Err(error) => Finding::bad(
+            format!("limits.shared: {url}: {error}"),
+            "is it up, and are user and password right? meanwhile each gateway keeps to its share of the limits",
+        ),
+    }
+}
 
 pub(super) async fn look(cluster: &ClusterSettings) -> Vec<Finding> {
     let place = cluster.url.place();

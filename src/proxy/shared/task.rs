@@ -13,6 +13,7 @@ use super::link::{Failure, Link, Script};
 use super::slots::{self, Leased, Renewal};
 use super::well::{self, Bucket, Drawn};
 use super::{Newcomers, Shared, Standing};
+use crate::proxy::settings::SharedLimitSettings;
 
 /// How often it is looked whether anything at hand is not used.
 const LOOK: Duration = Duration::from_millis(50);
@@ -84,22 +85,14 @@ impl Task {
                 pause = (pause * 2).min(LAST_PAUSE);
             }
             known = true;
-            match self.probe().await {
-                Ok(link) => {
+            match probe(&self.shared.settings).await {
+                Ok((link, _)) => {
                     self.shared.rose();
                     return link;
                 }
                 Err(failure) => self.shared.fell(&failure),
             }
         }
-    }
-
-    /// A connection on which Redis has answered in time.
-    async fn probe(&self) -> Result<Link, Failure> {
-        let mut link = Link::connect(&self.shared.settings).await?;
-        let beat = beat(&link);
-        link.call(&[beat]).await?;
-        Ok(link)
     }
 
     /// Serves until that fails.
@@ -199,6 +192,14 @@ impl Task {
             tracing::debug!(%error, "what was not used could not be given back");
         }
     }
+}
+
+/// A connection on which Redis has answered in time, and how long that took.
+pub async fn probe(settings: &SharedLimitSettings) -> Result<(Link, Duration), Failure> {
+    let mut link = Link::connect(settings).await?;
+    let (beat, asked) = (beat(&link), Instant::now());
+    link.call(&[beat]).await?;
+    Ok((link, asked.elapsed()))
 }
 
 /// Has Redis do what it does for a call, on a key of its own.
