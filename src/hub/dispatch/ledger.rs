@@ -27,7 +27,7 @@ pub type Saved = (Vec<Settled>, Result<(), StoreError>);
 pub struct Ended {
     /// Durable, or overtaken by what is.
     pub done: Vec<Settled>,
-    /// Why the rest is not.
+    /// Why the rest is not, unless that was told before.
     pub error: Option<StoreError>,
 }
 
@@ -104,6 +104,7 @@ impl Ledger {
             self.not_before = None;
             return Ended { done: batch, error: None };
         };
+        let is_news = self.pause == FIRST_PAUSE;
         self.not_before = Some(now + self.pause);
         self.pause = (self.pause * 2).min(LAST_PAUSE);
         let (done, again) = match error {
@@ -113,7 +114,7 @@ impl Ledger {
         for settled in again.into_iter().rev() {
             self.waiting.push_front(settled);
         }
-        Ended { done, error: Some(error) }
+        Ended { done, error: Some(error).filter(|_| is_news) }
     }
 }
 

@@ -269,7 +269,12 @@ impl Subscriber {
     }
 
     fn store_failed(&mut self, error: &StoreError) {
-        tracing::error!(subscriber = %self.name, %error, "deliveries wait: the store can't be read");
+        // There may be hundreds of loops: each says once that it begins to wait.
+        if self.pause == FIRST_PAUSE {
+            tracing::error!(subscriber = %self.name, %error, "deliveries wait: the store can't be read");
+        } else {
+            tracing::debug!(subscriber = %self.name, %error, "the store still can't be read");
+        }
         self.quiet_until = Some(Instant::now() + self.pause);
         self.pause = (self.pause * 2).min(LAST_PAUSE);
     }
