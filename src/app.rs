@@ -8,6 +8,7 @@ mod history;
 mod hub;
 mod ledger;
 mod notify;
+mod processors;
 mod reload;
 mod rotation;
 mod sockets;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::sync::oneshot;
 
+use super::processors::Processors;
 use crate::net::listen::{self, Drain, Listening, Live, Tls};
 use crate::proxy::Proxy;
 
@@ -24,7 +25,7 @@ struct Worker {
 }
 
 impl Workers {
-    /// Starts a thread per socket.
+    /// Starts a thread per socket, each on a processor of its own if there are as many.
     pub(super) fn start(
         sockets: Vec<TcpListener>,
         tls: Option<&Arc<Tls>>,
@@ -32,13 +33,19 @@ impl Workers {
         settings: &Live,
         drain: &Drain,
     ) -> anyhow::Result<Self> {
+        let processors = Processors::one_each(sockets.len());
         let threads = sockets.into_iter().enumerate().map(|(thread, socket)| {
             let listening = Listening { socket, tls: tls.cloned() };
             let (cut, cut_off) = oneshot::channel();
             let (end, ended) = oneshot::channel();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            if let Some(processors) = processors {
+                runtime.on_thread_start(move || processors.roam());
+            }
+            let runtime = runtime.enable_all().build()?;
             let (proxy, settings, drain) = (Arc::clone(proxy), settings.clone(), drain.clone());
             std::thread::Builder::new().name(format!("proxy-{thread}")).spawn(move || {
+                processors.inspect(|processors| processors.keep_to(thread));
                 runtime.block_on(async {
                     tokio::spawn(proxy.upkeep(thread));
                     let (reject, service) = (proxy.rejections(thread), proxy.service(thread));

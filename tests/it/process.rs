@@ -188,3 +188,56 @@ async fn a_client_reads_its_refusal_though_its_upload_is_not_read() {
         gateway.ask(upload.clone()).await.refused(403, -40302, "endpoint_not_allowed");
     }
 }
+
+#[tokio::test]
+async fn each_worker_keeps_to_a_processor_of_its_own() {
+    let upstream = Upstream::by_hand();
+    let gateway = Binary::run(Gateway::to(&upstream));
+    let own = processors_of("self");
+    let threads = std::thread::available_parallelism().unwrap().get();
+    // Where a quota leaves it less than its processors, it keeps to none of them.
+    let expected =
+        if own.len() == threads { own.iter().map(|&at| vec![at]).collect() } else { vec![own; threads] };
+    eventually(async || workers_of(&gateway) == expected).await;
+}
+
+#[tokio::test]
+async fn a_narrower_set_of_processors_is_kept_to() {
+    let upstream = Upstream::by_hand();
+    let last = *processors_of("self").last().unwrap();
+    let gateway = Binary::run_as(Gateway::to(&upstream), &format!("exec taskset -c {last} \"$0\" \"$@\""));
+    eventually(async || workers_of(&gateway) == [[last]]).await;
+}
+
+#[tokio::test]
+async fn no_huge_page_is_taken_for_a_corner_of_it() {
+    let upstream = Upstream::by_hand();
+    let gateway = Binary::run(Gateway::to(&upstream));
+    let memory = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", gateway.id())).unwrap();
+    let huge = memory.lines().find(|line| line.starts_with("AnonHugePages:")).unwrap();
+    assert_eq!(huge.split_whitespace().nth(1), Some("0"), "{memory}");
+}
+
+/// The processors that each of the proxy's threads may run on, in the order of the threads.
+fn workers_of(gateway: &Binary) -> Vec<Vec<usize>> {
+    let mut workers: Vec<_> = std::fs::read_dir(format!("/proc/{}/task", gateway.id()))
+        .unwrap()
+        .map(|thread| thread.unwrap().path())
+        .filter_map(|thread| {
+            let name = std::fs::read_to_string(thread.join("comm")).unwrap();
+            let at: usize = name.trim().strip_prefix("proxy-")?.parse().unwrap();
+            let task = format!("{}/task/{}", gateway.id(), thread.file_name()?.to_str()?);
+            Some((at, processors_of(&task)))
+        })
+        .collect();
+    workers.sort();
+    workers.into_iter().map(|(_, processors)| processors).collect()
+}
+
+/// The processors that a process or thread may run on, from `/proc`.
+fn processors_of(task: &str) -> Vec<usize> {
+    let status = std::fs::read_to_string(format!("/proc/{task}/status")).unwrap();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    let ranges = list.trim().split(',').map(|range| range.split_once('-').unwrap_or((range, range)));
+    ranges.flat_map(|(first, last)| first.parse::<usize>().unwrap()..=last.parse().unwrap()).collect()
+}
