@@ -45,7 +45,9 @@ impl Workers {
             let runtime = runtime.enable_all().build()?;
             let (proxy, settings, drain) = (Arc::clone(proxy), settings.clone(), drain.clone());
             std::thread::Builder::new().name(format!("proxy-{thread}")).spawn(move || {
-                processors.inspect(|processors| processors.keep_to(thread));
+                if let Some(processors) = processors {
+                    processors.keep_to(thread);
+                }
                 runtime.block_on(async {
                     tokio::spawn(proxy.upkeep(thread));
                     let (reject, service) = (proxy.rejections(thread), proxy.service(thread));

@@ -24,6 +24,8 @@ pub(super) struct Partitioned {
     pub table: &'static str,
     /// Storage parameters of its partitions.
     pub with: &'static str,
+    /// Asks whether a day (`$1`) has to stay yet: then it gives a row.
+    pub stays: Option<&'static str>,
 }
 
 /// All of them.
@@ -77,7 +79,7 @@ pub(super) fn day_of(nanos: i64) -> Day {
 
 /// Attached rather than created as one: that needs no lock which others wait for.
 async fn make(client: &mut Client, of: &Partitioned, day: Day) -> Result<(), Error> {
-    let Partitioned { table, with } = of;
+    let Partitioned { table, with, .. } = of;
     let name = format!("{table}_{day}");
     let transaction = client.transaction().await?;
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&PARTITIONS]).await?;
@@ -104,12 +106,20 @@ pub(super) async fn days(client: &Client, of: &Partitioned) -> Result<Vec<Day>, 
     Ok(days)
 }
 
-/// Drops a day. It waits for a moment only, since all that comes behind it would wait too.
-pub(super) async fn drop_day(client: &mut Client, of: &Partitioned, day: Day) -> Result<(), Error> {
+/// Drops a day; `false`: it stays yet. It waits for a moment only, since all that comes behind it would wait too.
+pub(super) async fn drop_day(client: &mut Client, of: &Partitioned, day: Day) -> Result<bool, Error> {
     let transaction = client.transaction().await?;
     transaction.batch_execute(&format!("SET LOCAL lock_timeout = '{} ms'", PATIENCE.as_millis())).await?;
+    if let Some(stays) = of.stays {
+        // What dropping takes as well: nothing may come in between.
+        transaction.batch_execute(&format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", of.table)).await?;
+        if transaction.query_opt(stays, &[&day]).await?.is_some() {
+            return Ok(false);
+        }
+    }
     transaction.batch_execute(&format!("DROP TABLE IF EXISTS {}_{day}", of.table)).await?;
-    transaction.commit().await
+    transaction.commit().await?;
+    Ok(true)
 }
 
 const PATIENCE: Duration = Duration::from_millis(200);

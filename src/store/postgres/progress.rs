@@ -20,7 +20,8 @@ use crate::store::{
 };
 
 /// Attempts go with the events of their day.
-pub(super) const ATTEMPTS: Partitioned = Partitioned { table: "attempt", with: "fillfactor = 100" };
+pub(super) const ATTEMPTS: Partitioned =
+    Partitioned { table: "attempt", with: "fillfactor = 100", stays: None };
 
 /// The counts of a subscriber stand with its frontiers, each replica's with those of the shard that it writes.
 /// An attempt's `day` is that of `at`.

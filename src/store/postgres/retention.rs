@@ -120,13 +120,15 @@ impl Retention {
         Ok(())
     }
 
-    /// Drops days before `first`; one that is in use just then goes a minute later.
+    /// Drops days before `first`. One that is in use just then goes a minute later, and so does one that was not passed
+    /// in whole: because another replica was about it, whose cut was an earlier one.
     async fn drop_days(&self, table: &'static partition::Partitioned, first: Day) -> Result<(), StoreError> {
         let days =
             self.database.ask(move |client| Box::pin(async move { partition::days(client, table).await }));
         for day in days.await?.into_iter().filter(|day| *day < first) {
-            self.database.ask(move |client| Box::pin(partition::drop_day(client, table, day))).await?;
-            tracing::info!(table = table.table, day, "a day past its retention is removed");
+            if self.database.ask(move |client| Box::pin(partition::drop_day(client, table, day))).await? {
+                tracing::info!(table = table.table, day, "a day past its retention is removed");
+            }
         }
         self.partitions.forget();
         Ok(())
