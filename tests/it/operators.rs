@@ -224,7 +224,6 @@ async fn the_last_hour_comes_in_samples() {
     let mut history = gateway.operate("/api/v1/history").await.json();
     assert_eq!(history["samples"].as_array().unwrap().len(), 0);
     eventually(async || {
-        tokio::time::sleep(Duration::from_millis(100)).await;
         history = gateway.operate("/api/v1/history").await.json();
         history["samples"].as_array().is_some_and(|samples| !samples.is_empty())
     })

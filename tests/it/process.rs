@@ -224,7 +224,8 @@ fn workers_of(gateway: &Binary) -> Vec<Vec<usize>> {
         .unwrap()
         .map(|thread| thread.unwrap().path())
         .filter_map(|thread| {
-            let name = std::fs::read_to_string(thread.join("comm")).unwrap();
+            // One may have ended since.
+            let name = std::fs::read_to_string(thread.join("comm")).ok()?;
             let at: usize = name.trim().strip_prefix("proxy-")?.parse().unwrap();
             let task = format!("{}/task/{}", gateway.id(), thread.file_name()?.to_str()?);
             Some((at, processors_of(&task)))

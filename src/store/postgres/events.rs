@@ -18,11 +18,11 @@ use crate::xinyao::callback::Kind;
 
 pub(super) const PARTITIONED: Partitioned =
     // A body of a few KB stays in its row: in a table beside it, it would cost an index and three rows.
-    Partitioned { table: "event", with: "toast_tuple_target = 8160", stays: Some(SOMEBODYS) };
+    Partitioned { table: "event", with: "toast_tuple_target = 8160", stays: Some(NOT_PASSED) };
 
-/// Whether somebody may still wait for an event of this day, because its shard does not begin behind it yet. An index
-/// gives the last one of each shard.
-const SOMEBODYS: &str = "
+/// Whether some shard does not begin behind this day yet, so that somebody may wait for an event of it. An index gives
+/// the last one of each shard.
+const NOT_PASSED: &str = "
 SELECT 1 FROM shard AS s CROSS JOIN LATERAL (
   SELECT e.seq FROM event AS e WHERE e.shard = s.id AND e.day = $1 ORDER BY e.seq DESC LIMIT 1) AS last
 WHERE last.seq >= s.first LIMIT 1";
