@@ -24,6 +24,8 @@ async fn after_a_restore_what_was_delivered_since_is_delivered_again_and_what_ca
     let (hook, postgres) = (Upstream::start(), Postgres::start());
     let mut before = gateway(&hook, &postgres);
     operate(&before, "pause").await;
+    let hooks = async || before.operate("/api/v1/subscribers").await.json();
+    eventually(async || hooks().await["subscribers"][0]["state"] == "paused").await;
     push(&before, 1).await;
     before.stop().await;
     let dump = postgres.dump();
