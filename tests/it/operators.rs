@@ -1,7 +1,5 @@
 //! The operators' listener, as far as the proxy shows in it.
 
-use std::time::Duration;
-
 use crate::support::{Gateway, Line, Sandbox, TASKLIST, Upstream, eventually, get, post, request};
 
 #[tokio::test]
